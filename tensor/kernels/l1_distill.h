@@ -1,0 +1,39 @@
+// Masked L1 distillation, loss and gradient in one pass (CLIP4VideoCap eq. 6).
+//
+// Equation   loss = 1/M * sum_{b,i valid,d} |student[b,i,d] - teacher[b,i,d]|,  M = D * (number of valid rows)
+//            dstudent = sign(student - teacher) * scale / M on valid rows, 0 elsewhere; sign(0) = 0
+// Shapes     student, dstudent [B,n,D]; teacher [B,D] (one row for all frames) or [B,n,D]; valid [B,n].
+// Layout     contiguous; teacher_row_stride = 0 repeats the teacher's row over the n frames.
+// Saved      dstudent for scale = 1 (the loss is linear in its own gradient, so backward only multiplies).
+// Numerics   float terms, double sum over blocks; no valid row: loss 0, gradient 0.
+// Determinism bitwise for one thread count (fixed blocks, summed in order).
+// Cost       reads 4BnD (+ teacher), writes 4BnD bytes.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/op.h"
+
+namespace clipcap {
+
+template <class T>
+struct L1Distill {
+  const T* student;            // [B,n,D]
+  const T* teacher;            // [B,D] or [B,n,D]
+  const uint8_t* valid;        // [B,n], 1 = a real frame; null = all valid
+  T* loss;                     // [1]
+  T* dstudent;                 // [B,n,D] or null: loss only
+  int64_t batch;               // B
+  int64_t frames;              // n
+  int64_t dim;                 // D
+  int64_t teacher_row_stride;  // 0 or D: step of the teacher from frame to frame
+};
+
+extern Op<void(const L1Distill<float>&)> l1_distill;
+
+namespace reference {
+template <class T>
+void l1_distill(const L1Distill<T>& p);
+}  // namespace reference
+
+}  // namespace clipcap

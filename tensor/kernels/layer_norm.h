@@ -1,0 +1,60 @@
+// Layer normalisation over the last dimension, optionally of a sum (residual added first).
+//
+// Equation   s = x (+ residual);  y = (s - mean(s)) / sqrt(var(s) + eps) * gamma + beta   (Ba et al. 2016, eq. 4)
+// Shapes     x, y, residual, sum [N,D]; gamma, beta [D]; mean, rstd [N]. N flattened rows, D width.
+// Layout     contiguous rows.
+// Saved      mean and rstd, 8 bytes a row; backward recomputes x-hat from the saved input s.
+// Numerics   float accumulation (double in the oracle); variance in a second pass over the row (never
+//            E[x^2]-E[x]^2); biased variance, as every framework. D = 0 or N = 0: nothing is written (backward
+//            writes zeros to dgamma/dbeta for N = 0).
+// Determinism bitwise for one thread count: dgamma/dbeta are summed per thread over rows, then over threads in order.
+// Cost       forward reads 4ND (8ND with residual) and writes 4ND bytes (8ND); backward reads 8ND, writes 4ND.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/op.h"
+
+namespace clipcap {
+
+template <class T>
+struct LayerNormFwd {
+  const T* x;         // [N,D]
+  const T* residual;  // [N,D] or null: added to x before normalising
+  const T* gamma;     // [D]
+  const T* beta;      // [D]
+  T* sum;             // [N,D] or null: x + residual (required when residual is given and backward will run)
+  T* y;               // [N,D]
+  T* mean;            // [N] or null
+  T* rstd;            // [N] or null: 1/sqrt(var + eps)
+  int64_t rows;       // N
+  int64_t dim;        // D
+  T eps;
+};
+
+template <class T>
+struct LayerNormBwd {
+  const T* dy;     // [N,D]
+  const T* s;      // [N,D] the normalised input (x, or the sum)
+  const T* gamma;  // [D]
+  const T* mean;   // [N]
+  const T* rstd;   // [N]
+  const T* ds_in;  // [N,D] or null: gradient that reaches s by another path, added to ds
+  T* ds;           // [N,D]
+  T* dgamma;       // [D] overwritten
+  T* dbeta;        // [D] overwritten
+  int64_t rows;
+  int64_t dim;
+};
+
+extern Op<void(const LayerNormFwd<float>&)> layer_norm_fwd;
+extern Op<void(const LayerNormBwd<float>&)> layer_norm_bwd;
+
+namespace reference {  // the oracle, float and double
+template <class T>
+void layer_norm_fwd(const LayerNormFwd<T>& p);
+template <class T>
+void layer_norm_bwd(const LayerNormBwd<T>& p);
+}  // namespace reference
+
+}  // namespace clipcap

@@ -1,0 +1,73 @@
+#include "tensor/parallel.h"
+
+#include <omp.h>
+
+#include <array>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
+
+#include "tensor/check.h"
+
+namespace clipcap {
+
+int thread_count() { return omp_get_max_threads(); }
+
+void set_thread_count(int threads) {
+  CHECK(threads >= 1, "set_thread_count: ", threads, " threads; expected at least 1");
+  omp_set_num_threads(threads);
+}
+
+int thread_index() { return omp_get_thread_num(); }
+
+namespace detail {
+
+void parallel_ranges(int64_t count, int64_t grain, void* context, RangeBody body) {
+  const int64_t most = grain > 0 ? (count + grain - 1) / grain : count;
+  const auto threads = static_cast<int>(std::min<int64_t>(most, thread_count()));
+  if (threads <= 1 || omp_in_parallel() != 0) {
+    body(context, 0, count);
+    return;
+  }
+  std::exception_ptr first_error;
+  std::mutex error_mutex;
+#pragma omp parallel num_threads(threads)
+  {
+    const int64_t team = omp_get_num_threads();
+    const int64_t index = omp_get_thread_num();
+    const int64_t begin = count * index / team;
+    const int64_t end = count * (index + 1) / team;
+    try {
+      if (begin < end) body(context, begin, end);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(error_mutex);
+      if (!first_error) first_error = std::current_exception();
+    }
+  }
+  if (first_error) std::rethrow_exception(first_error);
+}
+
+}  // namespace detail
+
+void* thread_scratch(size_t bytes, int slot) {
+  struct Free {
+    void operator()(void* pointer) const { std::free(pointer); }  // NOLINT: pairs with aligned_alloc
+  };
+  struct Buffer {
+    std::unique_ptr<void, Free> data;
+    size_t bytes = 0;
+  };
+  thread_local std::array<Buffer, 8> buffers;
+  Buffer& buffer = buffers.at(static_cast<size_t>(slot));
+  if (buffer.bytes < bytes) {
+    const size_t rounded = (bytes + 4095) / 4096 * 4096;
+    buffer.data.reset();
+    buffer.data.reset(std::aligned_alloc(64, rounded));
+    if (!buffer.data) throw std::bad_alloc();
+    buffer.bytes = rounded;
+  }
+  return buffer.data.get();
+}
+
+}  // namespace clipcap

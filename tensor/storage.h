@@ -1,0 +1,45 @@
+// Owned bytes on one device. Freed memory goes back to a cache of the same size class, so that a training step
+// after the first asks the system for nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "tensor/device.h"
+
+namespace clipcap {
+
+class Storage {
+ public:
+  /// 256-byte aligned, uninitialised.
+  Storage(size_t bytes, Device device);
+  /// Memory that somebody else owns (a mapped file); `keep_alive` is held as long as this storage.
+  Storage(void* data, size_t bytes, std::shared_ptr<const void> keep_alive);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  [[nodiscard]] std::byte* data() const { return data_; }
+  [[nodiscard]] size_t bytes() const { return bytes_; }
+  [[nodiscard]] Device device() const { return device_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+  Device device_;
+  std::shared_ptr<const void> keep_alive_;
+};
+
+/// What the host allocator has done since the program began.
+struct MemoryStatistics {
+  int64_t system_allocations = 0;  // times that the system was asked for memory
+  int64_t bytes_in_use = 0;        // held by live storages, rounded to size classes
+  int64_t bytes_cached = 0;        // free, kept for reuse
+  int64_t peak_bytes = 0;          // most bytes_in_use so far
+};
+[[nodiscard]] MemoryStatistics host_memory_statistics();
+/// Gives the cached host memory back to the system.
+void release_cached_host_memory();
+
+}  // namespace clipcap

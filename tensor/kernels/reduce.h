@@ -1,0 +1,32 @@
+// Sum over the middle dimension: column sums (bias gradients), sums over time, sums of everything.
+//
+// Equation   y[o,i] (+)= sum_r x[o,r,i]
+// Shapes     x [O,R,I] contiguous, y [O,I]. R = 0 gives zeros.
+// Numerics   rows are added in order in blocks of 64, blocks in order, so long sums lose little; double in the oracle.
+// Determinism bitwise for any thread count: a thread owns whole columns.
+// Cost       reads 4ORI bytes, writes 4OI.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/op.h"
+
+namespace clipcap {
+
+template <class T>
+struct SumMiddle {
+  const T* x;      // [O,R,I]
+  T* y;            // [O,I]
+  int64_t outer;   // O
+  int64_t reduce;  // R
+  int64_t inner;   // I
+};
+
+extern Op<void(const SumMiddle<float>&)> sum_middle;
+
+namespace reference {
+template <class T>
+void sum_middle(const SumMiddle<T>& p);
+}  // namespace reference
+
+}  // namespace clipcap

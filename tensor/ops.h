@@ -1,0 +1,68 @@
+// Tensor-level front doors: check shapes, allocate the output, call the Op. No gradients (autograd/ops.h has those).
+// Floating ops take f32 (fast kernels, any device) or f64 (the oracle, CPU).
+#pragma once
+
+#include "tensor/kernels/elementwise.h"
+#include "tensor/tensor.h"
+
+namespace clipcap {
+
+/// Runs an op's kernel for float, or the double oracle for double.
+template <template <class> class Params>
+void dispatch(const Op<void(const Params<float>&)>& op, void (*)(const Params<double>&), Device device,
+              const Params<float>& p) {
+  op(device, p);
+}
+template <template <class> class Params>
+void dispatch(const Op<void(const Params<float>&)>& op, void (*oracle)(const Params<double>&), Device device,
+              const Params<double>& p) {
+  CHECK(device.is_cpu(), op.name, ": f64 runs on the CPU only, tensor is on ", device);
+  oracle(p);
+}
+
+/// Calls body(float{}) or body(double{}); other dtypes throw naming the op.
+template <class Body>
+decltype(auto) visit_compute_dtype(const char* op, DType dtype, Body&& body) {
+  CHECK(dtype == DType::f32 || dtype == DType::f64, op, ": dtype ", dtype, "; expected f32 or f64");
+  if (dtype == DType::f64) return body(double{});
+  return body(float{});
+}
+
+/// Throws unless both are defined, of one dtype and on one device.
+void check_same_kind(const char* op, const Tensor& a, const Tensor& b);
+
+namespace ops {
+
+/// a (+,-,*,/) b with NumPy broadcasting.
+[[nodiscard]] Tensor binary(BinaryKind kind, const Tensor& a, const Tensor& b);
+[[nodiscard]] Tensor add(const Tensor& a, const Tensor& b);
+[[nodiscard]] Tensor sub(const Tensor& a, const Tensor& b);
+[[nodiscard]] Tensor mul(const Tensor& a, const Tensor& b);
+/// x * scale + shift
+[[nodiscard]] Tensor affine(const Tensor& x, double scale, double shift = 0.0);
+/// target += x, in place; same shape, both contiguous.
+void add_in_place(const Tensor& target, const Tensor& x);
+
+/// Sum over dimension `dim`, which disappears (or stays with size 1 when `keep`).
+[[nodiscard]] Tensor sum(const Tensor& x, int dim, bool keep = false);
+/// Sum of all elements, shape [].
+[[nodiscard]] Tensor sum_all(const Tensor& x);
+/// Sums x down to `shape`, which must broadcast to x's: the gradient of broadcasting.
+[[nodiscard]] Tensor sum_to(const Tensor& x, const Shape& shape);
+
+/// Batched product: a [..., M,K] (or [..., K,M] if transpose_a), b [..., K,N] (or [..., N,K]); equal leading
+/// dimensions, or b with two dimensions only, shared by all of a's rows. Returns [..., M,N].
+[[nodiscard]] Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+/// x [..., K] times weight [N,K] transposed, plus bias [N] if defined: [..., N].
+[[nodiscard]] Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+[[nodiscard]] Tensor concat(std::span<const Tensor> parts, int dim);
+/// Rows of table [V, ...] picked by ids (i32, any shape [..]): [.., ...].
+[[nodiscard]] Tensor gather_rows(const Tensor& table, const Tensor& ids);
+/// Softmax (or log-softmax) over the last dimension.
+[[nodiscard]] Tensor softmax(const Tensor& x, bool log = false);
+/// Index of the largest element of every row of x [N,D] (lowest index on ties).
+[[nodiscard]] std::vector<int32_t> argmax_rows(const Tensor& x);
+
+}  // namespace ops
+}  // namespace clipcap

@@ -1,0 +1,98 @@
+// Scaled dot-product attention without a Tq x Tk matrix in memory, forward and backward.
+//
+// Equation   s_ij = scale * q_i . k_j;  p_ij = softmax over the allowed j;  o_i = sum_j p_ij v_j
+//            (Vaswani et al. 2017, eq. 1; online softmax: Milakov & Gimelshein 2018; tiling and the backward
+//            pass from (o, lse): Dao et al. 2022, "FlashAttention", algorithms 1 and 4). Backward: D_i =
+//            d_o_i . o_i;  dp_ij = d_o_i . v_j;  ds_ij = p_ij (dp_ij - D_i); dq_i = scale sum_j ds_ij k_j;
+//            dk_j = scale sum_i ds_ij q_i;  dv_j = sum_i p_ij d_o_i.
+// Shapes     q, o [B,Tq,H,K]; k, v [B,Tk,H,K]; lse [B,H,Tq]; key_valid [B,Tk]. B batch, H heads, K head dim.
+// Layout     any strides for batch, row and head (usually views into one fused projection [B,T,3,H,K]); the K
+// values
+//            of one head are adjacent. lse and key_valid contiguous. Outputs may not overlap inputs.
+// Masks      key j is allowed for query i when key_valid[b,j] != 0 (or key_valid is null) and, if causal,
+//            j <= i + causal_offset. A query with no allowed key: o = 0, lse = -inf, zero gradients.
+//            Values of q, k and v at masked places never reach a result, not even as NaN, except through
+//            scores that are themselves allowed.
+// Saved      o and lse (4 bytes a row); backward recomputes the probabilities from them.
+// Numerics   float accumulation (double in the oracle); the running maximum is subtracted before every
+// exponential.
+//            Empty dimensions are allowed; with Tk = 0 the outputs are as for masked rows.
+// Determinism bitwise: one (batch, head) belongs to one thread in backward, one block of query rows in
+// forward. Cost       4 B H Tq Tk K FLOPs forward, 10 B H Tq Tk K backward (causal: about half).
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/op.h"
+
+namespace clipcap {
+
+/// Element strides of a [B,T,H,K] view; the K values are adjacent.
+struct AttentionStrides {
+  int64_t batch;
+  int64_t row;
+  int64_t head;
+};
+
+template <class T>
+struct AttentionFwd {
+  const T* q;                // [B,Tq,H,K]
+  const T* k;                // [B,Tk,H,K]
+  const T* v;                // [B,Tk,H,K]
+  T* o;                      // [B,Tq,H,K]
+  T* lse;                    // [B,H,Tq] or null: log of the sum of exponentials of a row's scaled scores
+  const uint8_t* key_valid;  // [B,Tk] or null: 1 = attend
+  int64_t batch;
+  int64_t heads;
+  int64_t q_len;
+  int64_t k_len;
+  int64_t head_dim;
+  AttentionStrides q_strides;
+  AttentionStrides k_strides;
+  AttentionStrides v_strides;
+  AttentionStrides o_strides;
+  bool causal;
+  int64_t causal_offset;  // query i attends keys j <= i + causal_offset (decoding: the number of cached keys)
+  T scale;                // usually 1/sqrt(K)
+};
+
+template <class T>
+struct AttentionBwd {
+  const T* q;                // [B,Tq,H,K]
+  const T* k;                // [B,Tk,H,K]
+  const T* v;                // [B,Tk,H,K]
+  const T* o;                // [B,Tq,H,K] forward's output
+  const T* lse;              // [B,H,Tq] forward's lse
+  const T* d_o;              // [B,Tq,H,K], strides of o
+  T* dq;                     // [B,Tq,H,K] overwritten
+  T* dk;                     // [B,Tk,H,K] overwritten
+  T* dv;                     // [B,Tk,H,K] overwritten
+  const uint8_t* key_valid;  // [B,Tk] or null
+  int64_t batch;
+  int64_t heads;
+  int64_t q_len;
+  int64_t k_len;
+  int64_t head_dim;
+  AttentionStrides q_strides;
+  AttentionStrides k_strides;
+  AttentionStrides v_strides;
+  AttentionStrides o_strides;
+  AttentionStrides dq_strides;
+  AttentionStrides dk_strides;
+  AttentionStrides dv_strides;
+  bool causal;
+  int64_t causal_offset;
+  T scale;
+};
+
+extern Op<void(const AttentionFwd<float>&)> attention_fwd;
+extern Op<void(const AttentionBwd<float>&)> attention_bwd;
+
+namespace reference {  // the oracle, float and double
+template <class T>
+void attention_fwd(const AttentionFwd<T>& p);
+template <class T>
+void attention_bwd(const AttentionBwd<T>& p);
+}  // namespace reference
+
+}  // namespace clipcap

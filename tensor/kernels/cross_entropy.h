@@ -1,0 +1,58 @@
+// Softmax cross entropy with its gradient in one pass over the logits, and plain softmax / log-softmax.
+//
+// Equation   row loss = (1-e) (lse - x_t) + e (lse - mean_j x_j),  lse = log sum_j exp(x_j)
+//            (label smoothing of Szegedy et al. 2016, section 7, as PyTorch: e/V on every class)
+//            loss = sum over counted rows / count;  dlogits_j = (softmax_j - (1-e) [j = t] - e/V) / count
+// Shapes     logits, dlogits [N,V]; targets [N]; loss [1]. Softmax: x, y [N,D] over the last dimension.
+// Layout     contiguous rows; dlogits may alias logits, y may alias x.
+// Ignored    a row whose target is ignore_index: no loss, zero gradient. No counted row: loss 0.
+// Numerics   the maximum is subtracted; the row loss is lse - x, never the log of a small softmax; rows are
+// summed in
+//            double. -inf logits are allowed for classes that are not the target (with label smoothing the
+//            loss is then inf). Softmax of an all -inf row is zeros; log-softmax of it is -inf.
+// Errors     a target outside [0,V) that is not ignore_index throws Error naming row, target and V, before
+// anything
+//            is written.
+// Determinism bitwise: each row has one owner, the row losses are added in row order.
+// Cost       reads 4NV bytes twice (the second time from cache), writes 4NV with dlogits; softmax reads and
+// writes 4ND.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/op.h"
+
+namespace clipcap {
+
+template <class T>
+struct CrossEntropy {
+  const T* logits;         // [N,V]
+  const int32_t* targets;  // [N] class ids, or ignore_index
+  int32_t ignore_index;
+  float label_smoothing;  // e in [0,1]
+  T* loss;                // [1] mean over the counted rows
+  T* dlogits;             // [N,V] or null: gradient of loss[0]; may alias logits
+  int64_t rows;           // N
+  int64_t vocab;          // V
+};
+
+template <class T>
+struct SoftmaxFwd {
+  const T* x;    // [N,D]
+  T* y;          // [N,D], may alias x
+  int64_t rows;  // N
+  int64_t dim;   // D
+  bool log;      // log-softmax instead
+};
+
+extern Op<void(const CrossEntropy<float>&)> cross_entropy;
+extern Op<void(const SoftmaxFwd<float>&)> softmax_fwd;
+
+namespace reference {  // the oracle, float and double
+template <class T>
+void cross_entropy(const CrossEntropy<T>& p);
+template <class T>
+void softmax_fwd(const SoftmaxFwd<T>& p);
+}  // namespace reference
+
+}  // namespace clipcap

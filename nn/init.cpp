@@ -1,0 +1,35 @@
+#include "nn/init.h"
+
+#include <cmath>
+
+namespace clipcap::nn {
+
+Variable normal_parameter(const Shape& shape, double deviation, Generator& generator) {
+  Tensor value = Tensor::empty(shape);
+  const uint64_t stream = generator.next_stream();
+  float* numbers = value.data<float>();
+  for (int64_t i = 0; i < value.numel(); ++i) {
+    numbers[i] = static_cast<float>(deviation) * normal_at(generator.seed(), stream, static_cast<uint64_t>(i));
+  }
+  return Variable(value, true);
+}
+
+Variable uniform_parameter(const Shape& shape, double bound, Generator& generator) {
+  Tensor value = Tensor::empty(shape);
+  const uint64_t stream = generator.next_stream();
+  float* numbers = value.data<float>();
+  for (int64_t i = 0; i < value.numel(); ++i) {
+    const Philox4 random = philox(generator.seed(), stream, static_cast<uint64_t>(i / 4));
+    numbers[i] = static_cast<float>(bound) * (2.0F * uniform_from_bits(random.v[i % 4]) - 1.0F);
+  }
+  return Variable(value, true);
+}
+
+Variable xavier_parameter(int64_t out_features, int64_t in_features, Generator& generator) {
+  return uniform_parameter({out_features, in_features},
+                           std::sqrt(6.0 / static_cast<double>(in_features + out_features)), generator);
+}
+
+Variable constant_parameter(const Shape& shape, double value) { return Variable(Tensor::full(shape, value), true); }
+
+}  // namespace clipcap::nn

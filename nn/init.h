@@ -1,0 +1,17 @@
+// Initial values of parameters, from counter-based random numbers: one seed, one model, on every machine.
+#pragma once
+
+#include "autograd/variable.h"
+#include "tensor/random.h"
+
+namespace clipcap::nn {
+
+/// Trainable f32 parameter of normal numbers.
+[[nodiscard]] Variable normal_parameter(const Shape& shape, double deviation, Generator& generator);
+/// Uniform in [-bound, bound).
+[[nodiscard]] Variable uniform_parameter(const Shape& shape, double bound, Generator& generator);
+/// Glorot and Bengio 2010: uniform with bound sqrt(6 / (fan_in + fan_out)) for a weight [N,K].
+[[nodiscard]] Variable xavier_parameter(int64_t out_features, int64_t in_features, Generator& generator);
+[[nodiscard]] Variable constant_parameter(const Shape& shape, double value);
+
+}  // namespace clipcap::nn

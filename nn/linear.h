@@ -1,0 +1,45 @@
+// Linear: y = activation(x W^T + b) (+ residual). The activation and the residual belong to the layer so that, packed
+// for inference, they run inside the GEMM.
+#pragma once
+
+#include <memory>
+
+#include "nn/module.h"
+#include "tensor/kernels/packed_linear.h"
+
+namespace clipcap::nn {
+
+struct LinearOptions {
+  bool bias = true;
+  Activation activation = Activation::none;
+  bool residual = false;  // forward() takes a second input that is added to the output
+};
+
+class Linear : public Module {
+ public:
+  Variable weight;  // [N,K]
+  Variable bias;    // [N] or undefined
+
+  Linear() = default;
+  Linear(int64_t in_features, int64_t out_features, Generator& generator, LinearOptions options = {});
+
+  /// x [...,K] (residual [...,N] when the options say so): [...,N].
+  [[nodiscard]] Variable forward(const Variable& x, const Variable& residual = {}) const;
+  /// Reorders the weight for the GEMM library and drops it; see nn::pack_for_inference.
+  void pack();
+  [[nodiscard]] int64_t in_features() const { return in_features_; }
+  [[nodiscard]] int64_t out_features() const { return out_features_; }
+  void visit(Visitor& visitor) override {
+    visitor("weight", weight);
+    visitor("bias", bias);
+  }
+  [[nodiscard]] std::string describe() const override;
+
+ private:
+  int64_t in_features_ = 0;
+  int64_t out_features_ = 0;
+  LinearOptions options_;
+  std::shared_ptr<const PackedLinear> packed_;
+};
+
+}  // namespace clipcap::nn

@@ -1,0 +1,43 @@
+#include "nn/transformer.h"
+
+namespace clipcap::nn {
+
+EncoderLayer::EncoderLayer(int64_t dim, int64_t heads, int64_t hidden, Activation activation, double dropout,
+                           Generator& generator)
+    : norm_attention(dim),
+      attention(dim, heads, generator),
+      norm_mlp(dim),
+      mlp(dim, hidden, activation, generator),
+      dropout_(dropout) {}
+
+Variable EncoderLayer::forward(const Variable& x, const Tensor& valid, bool causal, const Run& run) const {
+  const Variable attended = attention.forward(norm_attention.forward(x), x, valid, causal, dropout_, run);
+  return mlp.forward(norm_mlp.forward(attended), attended, dropout_, run);
+}
+
+DecoderLayer::DecoderLayer(int64_t dim, int64_t heads, int64_t hidden, Activation activation, double dropout,
+                           Generator& generator)
+    : norm_self(dim),
+      self_attention(dim, heads, generator),
+      norm_cross(dim),
+      cross_attention(dim, dim, heads, generator),
+      norm_mlp(dim),
+      mlp(dim, hidden, activation, generator),
+      dropout_(dropout) {}
+
+Variable DecoderLayer::forward(const Variable& x, const CrossMemory& memory, const Run& run) const {
+  const Variable own = self_attention.forward(norm_self.forward(x), x, {}, true, dropout_, run);
+  const Variable seen = cross_attention.forward(norm_cross.forward(own), own, memory, dropout_, run);
+  return mlp.forward(norm_mlp.forward(seen), seen, dropout_, run);
+}
+
+Variable DecoderLayer::step(const Variable& x, KvCache& cache, const CrossMemory& memory) const {
+  const Variable own = self_attention.step(norm_self.forward(x), x, cache);
+  // The beams of a clip become query positions of that clip: the memory is neither repeated nor read twice.
+  const Variable rows = diff::reshape(own, {memory.key.dim(0), -1, own.dim(2)});
+  const Variable seen = cross_attention.forward(norm_cross.forward(rows), rows, memory, 0.0, Run{});
+  const Variable out = mlp.forward(norm_mlp.forward(seen), seen, 0.0, Run{});
+  return diff::reshape(out, own.shape());
+}
+
+}  // namespace clipcap::nn

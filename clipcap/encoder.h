@@ -1,0 +1,44 @@
+// What turns frames into features (E_I, eq. 1). A ViT now; ResNet-152 fits the same interface.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "nn/module.h"
+
+namespace clipcap {
+
+/// Geometry of a CLIP ViT (Radford et al. 2021, appendix F).
+struct VitGeometry {
+  int64_t resolution = 224;  // pixels a side
+  int64_t patch = 16;        // pixels a side of a patch
+  int64_t width = 768;
+  int64_t layers = 12;
+  int64_t heads = 12;
+  int64_t embed = 512;  // size of the joint image-text space
+};
+
+/// Geometry of a CLIP text tower.
+struct TextGeometry {
+  int64_t vocab = 49408;
+  int64_t context = 77;
+  int64_t width = 512;
+  int64_t layers = 12;
+  int64_t heads = 8;
+  int64_t embed = 512;
+};
+
+class ImageEncoder : public nn::Module {
+ public:
+  /// Preprocessed frames [N,3,R,R] f32 to features [N,d_v].
+  [[nodiscard]] virtual Variable forward(const Variable& frames, const nn::Run& run) const = 0;
+  [[nodiscard]] virtual int64_t resolution() const = 0;   // R, pixels
+  [[nodiscard]] virtual int64_t feature_dim() const = 0;  // d_v
+  /// Floating-point operations for one frame.
+  [[nodiscard]] virtual double flops_per_frame() const = 0;
+
+  /// The same without history, a few frames at a time, so that activations stay small: [N,d_v].
+  [[nodiscard]] Tensor encode(const Tensor& frames) const;
+};
+
+}  // namespace clipcap

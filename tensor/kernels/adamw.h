@@ -1,14 +1,12 @@
-// One AdamW step over all tensors at once, and the sum of squares that gradient clipping needs.
+// AdamW over many tensors in one call, and the sum of squares that gradient clipping needs.
 //
-// Equation   g = grad * grad_scale;  param *= 1 - lr' * weight_decay;  m = beta1 m + (1 - beta1) g;
-//            v = beta2 v + (1 - beta2) g^2;
-//            param -= lr' * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps),  lr' = lr * lr_scale
-//            (Loshchilov & Hutter 2019, alg. 2, with PyTorch's decay by lr * weight_decay)
-// Shapes     `count` tensors of `numel` numbers each.
-// Layout     contiguous.
-// Numerics   scalars in double, per-element arithmetic in T. The sum of squares adds fixed blocks in order,
-// in double. Determinism bitwise, for any thread count: elements and blocks are independent of the split.
-// Cost       adamw reads 16 and writes 12 bytes an element; sum_squares reads 4.
+// Equation   g' = g * grad_scale;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2
+//            param -= lr * lr_scale * (weight_decay * param + (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps))
+//            (Loshchilov and Hutter 2019, algorithm 2, decoupled decay as PyTorch has it)
+// Shapes     any, flattened.
+// Numerics   float state; bias corrections in double on the host.
+// Determinism bitwise for any thread count (elements are independent); sum_squares: fixed blocks summed in order.
+// Cost       reads 16 and writes 12 bytes a parameter.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +19,11 @@ template <class T>
 struct AdamwTensor {
   T* param;
   const T* grad;
-  T* m;  // running mean of the gradient
-  T* v;  // running mean of its square
+  T* m;
+  T* v;
   int64_t numel;
   float weight_decay;
-  float lr_scale;  // factor on lr for this tensor
+  float lr_scale;
 };
 
 template <class T>
@@ -36,14 +34,14 @@ struct Adamw {
   double beta1;
   double beta2;
   double eps;
-  int64_t step;       // 1 in the first call
-  double grad_scale;  // factor on every gradient, from clipping
+  int64_t step;  // t, from 1
+  double grad_scale;
 };
 
 template <class T>
 struct SumSquares {
-  const T* const* tensors;  // [count]
-  const int64_t* numels;    // [count]
+  const T* const* tensors;
+  const int64_t* numels;
   int64_t count;
   double* result;  // [1]
 };

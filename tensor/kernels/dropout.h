@@ -1,14 +1,10 @@
-// Dropout, optionally added to a residual; backward is the same op on the gradient (without the residual).
+// Inverted dropout with an optional residual; the mask is recomputed from its counters, never stored.
 //
-// Equation   y = residual + x * keep / (1 - p);  keep_i = uniform_i >= p  (Srivastava et al. 2014, inverted
-// form)
-//            uniform_i = uniform_from_bits(philox(seed, stream, i / 4).v[i % 4])
-// Shapes     x, residual, y: `numel` numbers, any shape.
-// Layout     contiguous; y may be x or residual.
-// Saved      seed and stream, 16 bytes: backward draws the same mask again.
-// Numerics   0 <= p < 1; p = 0 keeps everything and draws nothing.
-// Determinism bitwise, for any thread count and device: the mask is a function of (seed, stream, i).
-// Cost       reads 4 (8 with residual) and writes 4 bytes an element; one Philox call for four elements.
+// Equation   y_i = residual_i + x_i * keep_i / (1 - p),  keep_i = [uniform(seed, stream, i) >= p] (Srivastava et al. 2014)
+// Shapes     any, N elements.
+// Saved      nothing: backward is the same op on dy with the same seed and stream.
+// Determinism bitwise on every device and thread count: element i uses word i%4 of philox(seed, stream, i/4).
+// Cost       reads 4N (8N with residual), writes 4N bytes.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +15,11 @@ namespace clipcap {
 
 template <class T>
 struct Dropout {
-  const T* x;
-  const T* residual;  // or null
-  T* y;
-  int64_t numel;
-  float p;  // probability of dropping
+  const T* x;         // [N]
+  const T* residual;  // [N] or null
+  T* y;               // [N]
+  int64_t numel;      // N
+  float p;            // probability of a zero, [0,1)
   uint64_t seed;
   uint64_t stream;
 };

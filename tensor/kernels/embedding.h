@@ -1,14 +1,10 @@
-// Rows of a table by index, and the gradient of the table.
+// Table lookup, and the sum of gradients into the table.
 //
-// Equation   y[i] = table[ids[i]];  dtable[v] = sum of dy[i] over all i with ids[i] = v
-// Shapes     ids [N] int32; table, dtable [V,D]; y, dy [N,D].
-// Layout     contiguous.
-// Saved      ids.
-// Numerics   backward sums in float, positions in ascending order. An id outside [0, V) throws Error naming
-// the id,
-//            its position and V (forward and backward), before anything is written.
-// Determinism bitwise, for any thread count.
-// Cost       forward reads and writes 4ND bytes; backward reads 4ND, writes 4VD.
+// Equation   y[i] = table[ids[i]];  dtable[v] = sum over i with ids[i] = v of dy[i]
+// Shapes     ids [N]; table, dtable [V,D]; y, dy [N,D].
+// Numerics   an id outside [0,V) throws Error naming id and position.
+// Determinism bitwise for any thread count: a thread owns columns of the table and adds positions in order.
+// Cost       forward reads and writes 4ND bytes; backward writes 4VD and reads 4ND.
 #pragma once
 
 #include <cstdint>

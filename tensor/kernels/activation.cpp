@@ -1,0 +1,77 @@
+#include "tensor/kernels/activation.h"
+
+#include <cmath>
+
+#include "tensor/kernels/isa.h"
+
+namespace clipcap {
+
+CLIPCAP_ISA_KERNEL(bias_activation_fwd, BiasActivationFwd<float>)
+CLIPCAP_ISA_KERNEL(bias_activation_bwd, BiasActivationBwd<float>)
+Op<void(const BiasActivationFwd<float>&)> bias_activation_fwd{"bias_activation_fwd", bias_activation_fwd_cpu};
+Op<void(const BiasActivationBwd<float>&)> bias_activation_bwd{"bias_activation_bwd", bias_activation_bwd_cpu};
+
+namespace reference {
+namespace {
+
+template <class T>
+T value(T z, Activation activation) {
+  switch (activation) {
+    case Activation::relu:
+      return z > 0 ? z : T{0};
+    case Activation::gelu:
+      return z * T{0.5} * (1 + std::erf(z * static_cast<T>(M_SQRT1_2)));
+    case Activation::quick_gelu:
+      return z / (1 + std::exp(static_cast<T>(-1.702) * z));
+    case Activation::none:
+      break;
+  }
+  return z;
+}
+
+template <class T>
+T slope(T z, Activation activation) {
+  switch (activation) {
+    case Activation::relu:
+      return z > 0 ? T{1} : T{0};
+    case Activation::gelu: {
+      const T density = std::exp(-z * z / 2) * static_cast<T>(M_2_SQRTPI * M_SQRT1_2 / 2);
+      return T{0.5} * (1 + std::erf(z * static_cast<T>(M_SQRT1_2))) + z * density;
+    }
+    case Activation::quick_gelu: {
+      const T s = 1 / (1 + std::exp(static_cast<T>(-1.702) * z));
+      return s + static_cast<T>(1.702) * z * s * (1 - s);
+    }
+    case Activation::none:
+      break;
+  }
+  return 1;
+}
+
+}  // namespace
+
+template <class T>
+void bias_activation_fwd(const BiasActivationFwd<T>& p) {
+  for (int64_t i = 0; i < p.rows * p.dim; ++i) {
+    p.y[i] = value(p.x[i] + (p.bias != nullptr ? p.bias[i % p.dim] : T{0}), p.activation);
+  }
+}
+
+template <class T>
+void bias_activation_bwd(const BiasActivationBwd<T>& p) {
+  if (p.dbias != nullptr) {
+    for (int64_t j = 0; j < p.dim; ++j) p.dbias[j] = 0;
+  }
+  for (int64_t i = 0; i < p.rows * p.dim; ++i) {
+    p.dx[i] = p.dy[i] * slope(p.x[i] + (p.bias != nullptr ? p.bias[i % p.dim] : T{0}), p.activation);
+    if (p.dbias != nullptr) p.dbias[i % p.dim] += p.dx[i];
+  }
+}
+
+template void bias_activation_fwd(const BiasActivationFwd<float>&);
+template void bias_activation_fwd(const BiasActivationFwd<double>&);
+template void bias_activation_bwd(const BiasActivationBwd<float>&);
+template void bias_activation_bwd(const BiasActivationBwd<double>&);
+
+}  // namespace reference
+}  // namespace clipcap

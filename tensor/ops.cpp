@@ -79,7 +79,7 @@ Tensor sum(const Tensor& x, int dim, bool keep) {
   visit_compute_dtype("sum", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const SumMiddle<T> p{source.data<T>(), y.data<T>(), outer, x.dim(d), inner};
-    dispatch(sum_middle, reference::sum_middle<double>, x.device(), p);
+    dispatch(clipcap::sum_middle, reference::sum_middle<double>, x.device(), p);
   });
   return y;
 }

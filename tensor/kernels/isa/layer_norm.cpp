@@ -1,0 +1,123 @@
+#include "tensor/kernels/layer_norm.h"
+
+#include "tensor/kernels/simd.h"
+#include "tensor/parallel.h"
+
+namespace clipcap::CLIPCAP_ISA {
+namespace {
+
+constexpr int64_t kRowsAThread = 8;
+
+// Calls body(index, width, whole) for the vectors of a row; `width` < kLanes only for the last.
+template <class Body>
+CLIPCAP_INLINE void each_vector(int64_t dim, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= dim; i += kLanes) body(i, static_cast<int64_t>(kLanes));
+  if (i < dim) body(i, dim - i);
+}
+
+CLIPCAP_INLINE Vec load_width(const float* p, int64_t width) { return width == kLanes ? load(p) : load_partial(p, width); }
+CLIPCAP_INLINE void store_width(float* p, Vec v, int64_t width) {
+  if (width == kLanes) {
+    store(p, v);
+  } else {
+    store_partial(p, v, width);
+  }
+}
+
+void forward_row(const LayerNormFwd<float>& p, int64_t r) {
+  const float* s = p.x + r * p.dim;
+  float* y = p.y + r * p.dim;
+  Vec total{};
+  if (p.residual != nullptr) {
+    // The sum is kept where backward wants it, or else in y, which is overwritten last.
+    const float* other = p.residual + r * p.dim;
+    float* kept = p.sum != nullptr ? p.sum + r * p.dim : y;
+    each_vector(p.dim, [&](int64_t i, int64_t width) {
+      const Vec value = load_width(s + i, width) + load_width(other + i, width);
+      store_width(kept + i, value, width);
+      total += value;
+    });
+    s = kept;
+  } else {
+    each_vector(p.dim, [&](int64_t i, int64_t width) {
+      const Vec value = load_width(s + i, width);
+      if (p.sum != nullptr) store_width(p.sum + r * p.dim + i, value, width);
+      total += value;
+    });
+  }
+  const float mean = sum(total) / static_cast<float>(p.dim);
+  Vec squares{};
+  each_vector(p.dim, [&](int64_t i, int64_t width) {
+    const Vec centred = (width == kLanes ? load(s + i) : load_partial(s + i, width, mean)) - mean;
+    squares += centred * centred;
+  });
+  const float rstd = 1.0F / __builtin_sqrtf(sum(squares) / static_cast<float>(p.dim) + p.eps);
+  each_vector(p.dim, [&](int64_t i, int64_t width) {
+    const Vec normal = (load_width(s + i, width) - mean) * rstd;
+    store_width(y + i, normal * load_width(p.gamma + i, width) + load_width(p.beta + i, width), width);
+  });
+  if (p.mean != nullptr) p.mean[r] = mean;
+  if (p.rstd != nullptr) p.rstd[r] = rstd;
+}
+
+// dgamma and dbeta of this thread's rows are added to `partial` [2,D].
+void backward_row(const LayerNormBwd<float>& p, int64_t r, float* partial) {
+  const float* dy = p.dy + r * p.dim;
+  const float* s = p.s + r * p.dim;
+  float* ds = p.ds + r * p.dim;
+  const float mean = p.mean[r];
+  const float rstd = p.rstd[r];
+  Vec total_g{};
+  Vec total_gx{};
+  each_vector(p.dim, [&](int64_t i, int64_t width) {
+    const Vec grad = load_width(dy + i, width);
+    const Vec normal = (load_width(s + i, width) - mean) * rstd;
+    const Vec g = grad * load_width(p.gamma + i, width);
+    total_g += g;
+    total_gx += g * normal;
+    store_width(partial + i, load_width(partial + i, width) + grad * normal, width);
+    store_width(partial + p.dim + i, load_width(partial + p.dim + i, width) + grad, width);
+  });
+  const float mean_g = sum(total_g) / static_cast<float>(p.dim);
+  const float mean_gx = sum(total_gx) / static_cast<float>(p.dim);
+  each_vector(p.dim, [&](int64_t i, int64_t width) {
+    const Vec normal = (load_width(s + i, width) - mean) * rstd;
+    Vec value = (load_width(dy + i, width) * load_width(p.gamma + i, width) - mean_g - normal * mean_gx) * rstd;
+    if (p.ds_in != nullptr) value += load_width(p.ds_in + r * p.dim + i, width);
+    store_width(ds + i, value, width);
+  });
+}
+
+}  // namespace
+
+void layer_norm_fwd(const LayerNormFwd<float>& p) {
+  if (p.dim == 0) return;
+  parallel_for(p.rows, kRowsAThread, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) forward_row(p, r);
+  });
+}
+
+void layer_norm_bwd(const LayerNormBwd<float>& p) {
+  if (p.dim == 0) return;
+  const int64_t threads = thread_count();
+  const int64_t stride = 2 * p.dim;
+  auto* partial = static_cast<float*>(thread_scratch(static_cast<size_t>(threads * stride) * sizeof(float), 1));
+  __builtin_memset(partial, 0, static_cast<size_t>(threads * stride) * sizeof(float));
+  parallel_for(p.rows, kRowsAThread, [&](int64_t begin, int64_t end) {
+    float* own = partial + thread_index() * stride;
+    for (int64_t r = begin; r < end; ++r) backward_row(p, r, own);
+  });
+  for (int64_t i = 0; i < p.dim; ++i) {
+    float dgamma = 0;
+    float dbeta = 0;
+    for (int64_t t = 0; t < threads; ++t) {
+      dgamma += partial[t * stride + i];
+      dbeta += partial[t * stride + p.dim + i];
+    }
+    p.dgamma[i] = dgamma;
+    p.dbeta[i] = dbeta;
+  }
+}
+
+}  // namespace clipcap::CLIPCAP_ISA

@@ -2,26 +2,42 @@
 
 #include <cmath>
 
+#include "tensor/parallel.h"
+
 namespace clipcap::nn {
+namespace {
+thread_local bool skip = false;
+
+Variable shape_only(const Shape& shape) { return Variable(Tensor::zeros({}).expand(shape), true); }
+}  // namespace
+
+SkipInitialisation::SkipInitialisation() { skip = true; }
+SkipInitialisation::~SkipInitialisation() { skip = false; }
 
 Variable normal_parameter(const Shape& shape, double deviation, Generator& generator) {
+  if (skip) return shape_only(shape);
   Tensor value = Tensor::empty(shape);
   const uint64_t stream = generator.next_stream();
   float* numbers = value.data<float>();
-  for (int64_t i = 0; i < value.numel(); ++i) {
-    numbers[i] = static_cast<float>(deviation) * normal_at(generator.seed(), stream, static_cast<uint64_t>(i));
-  }
+  parallel_for(value.numel(), 8192, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      numbers[i] = static_cast<float>(deviation) * normal_at(generator.seed(), stream, static_cast<uint64_t>(i));
+    }
+  });
   return Variable(value, true);
 }
 
 Variable uniform_parameter(const Shape& shape, double bound, Generator& generator) {
+  if (skip) return shape_only(shape);
   Tensor value = Tensor::empty(shape);
   const uint64_t stream = generator.next_stream();
   float* numbers = value.data<float>();
-  for (int64_t i = 0; i < value.numel(); ++i) {
-    const Philox4 random = philox(generator.seed(), stream, static_cast<uint64_t>(i / 4));
-    numbers[i] = static_cast<float>(bound) * (2.0F * uniform_from_bits(random.v[i % 4]) - 1.0F);
-  }
+  parallel_for(value.numel(), 8192, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Philox4 random = philox(generator.seed(), stream, static_cast<uint64_t>(i / 4));
+      numbers[i] = static_cast<float>(bound) * (2.0F * uniform_from_bits(random.v[i % 4]) - 1.0F);
+    }
+  });
   return Variable(value, true);
 }
 
@@ -30,6 +46,9 @@ Variable xavier_parameter(int64_t out_features, int64_t in_features, Generator& 
                            std::sqrt(6.0 / static_cast<double>(in_features + out_features)), generator);
 }
 
-Variable constant_parameter(const Shape& shape, double value) { return Variable(Tensor::full(shape, value), true); }
+Variable constant_parameter(const Shape& shape, double value) {
+  if (skip) return shape_only(shape);
+  return Variable(Tensor::full(shape, value), true);
+}
 
 }  // namespace clipcap::nn

@@ -6,6 +6,16 @@
 
 namespace clipcap::nn {
 
+/// While alive on this thread, new parameters only get a shape (one zero, repeated without memory): for models whose
+/// values are loaded right after.
+class SkipInitialisation {
+ public:
+  SkipInitialisation();
+  ~SkipInitialisation();
+  SkipInitialisation(const SkipInitialisation&) = delete;
+  SkipInitialisation& operator=(const SkipInitialisation&) = delete;
+};
+
 /// Trainable f32 parameter of normal numbers.
 [[nodiscard]] Variable normal_parameter(const Shape& shape, double deviation, Generator& generator);
 /// Uniform in [-bound, bound).

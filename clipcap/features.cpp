@@ -1,0 +1,83 @@
+#include "clipcap/features.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "clipcap/clip/preprocess.h"
+#include "clipcap/data/clip_source.h"
+#include "clipcap/data/feature_cache.h"
+#include "clipcap/data/npy.h"
+
+namespace clipcap {
+
+FeatureExtractor::FeatureExtractor(const ImageEncoder& encoder, const Config& config, std::string encoder_name)
+    : encoder_(encoder), config_(config) {
+  if (!encoder_name.empty()) {
+    cache_name_ = concat_text(encoder_name, "; ", config.model.frames, " frames by ", config.data.sampling);
+  }
+}
+
+Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
+  FrameSampling sampling;
+  sampling.frames = config_.model.frames;
+  sampling.rule = config_.data.sampling == "linspace" ? FrameSampling::Rule::linspace : FrameSampling::Rule::middles;
+  const int64_t side = encoder_.resolution();
+  const auto frame_size = static_cast<size_t>(3 * side * side);
+  Tensor pixels = Tensor::empty({config_.model.frames, 3, side, side});
+  int64_t count = 0;
+  load_clip(clip, sampling, [&](int64_t, Image&& image) {
+    CHECK(count < config_.model.frames, clip.string(), ": more frames than asked for");
+    clip_preprocess(image, side, std::span<float>(pixels.data<float>() + static_cast<size_t>(count) * frame_size, frame_size));
+    ++count;
+  });
+  CHECK_INPUT(count > 0, clip.string(), ": no frames");
+  return pixels.slice(0, 0, count);
+}
+
+Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
+  if (clip.extension() == ".npy") {
+    const NpyArray array = read_npy(clip);
+    CHECK_INPUT(array.shape.size() == 2 && array.shape[1] == encoder_.feature_dim() && array.shape[0] > 0, clip.string(),
+                ": features are not [n, ", encoder_.feature_dim(), "]");
+    const int64_t rows = std::min(array.shape[0], config_.model.frames);
+    return Tensor::from(std::span<const float>(array.values.data(), static_cast<size_t>(rows * array.shape[1])),
+                        {rows, array.shape[1]});
+  }
+  std::string key;
+  if (!cache_name_.empty()) {
+    key = feature_cache_key(clip, cache_name_);
+    int64_t rows = 0;
+    int64_t dim = 0;
+    const auto found = load_cached_features(key, rows, dim);
+    if (found && dim == encoder_.feature_dim() && rows > 0) return Tensor::from(*found, {rows, dim});
+  }
+  const Tensor result = encoder_.encode(frames(clip));
+  if (!key.empty()) store_cached_features(key, result.to_vector<float>(), result.dim(0), result.dim(1));
+  return result;
+}
+
+std::string random_encoder_name(const Config& config) {
+  const VitGeometry& g = config.model.geometry;
+  return concat_text("random vit ", g.resolution, '/', g.patch, " width ", g.width, " layers ", g.layers, " heads ", g.heads,
+                     " embed ", g.embed, " seed ", config.train.seed);
+}
+
+FeatureBatch stack_features(std::span<const Tensor> clips) {
+  CHECK(!clips.empty(), "stack_features: no clips");
+  FeatureBatch batch;
+  int64_t longest = 0;
+  for (const Tensor& clip : clips) {
+    batch.lengths.push_back(static_cast<int32_t>(clip.dim(0)));
+    longest = std::max(longest, clip.dim(0));
+  }
+  batch.features = Tensor::zeros({static_cast<int64_t>(clips.size()), longest, clips[0].dim(1)});
+  for (size_t b = 0; b < clips.size(); ++b) {
+    batch.features.slice(0, static_cast<int64_t>(b), 1)
+        .slice(1, 0, clips[b].dim(0))
+        .copy_from(clips[b].reshape({1, clips[b].dim(0), clips[b].dim(1)}));
+  }
+  return batch;
+}
+
+}  // namespace clipcap

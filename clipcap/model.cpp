@@ -38,6 +38,21 @@ Shifted shift(const Tensor& tokens, const SpecialTokens& special) {
   return result;
 }
 
+// End-to-end training: all frames through the encoder, then back into one padded row of frames a clip, [B,n,d_v].
+Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const nn::Run& run) {
+  const Variable encoded = encoder.forward(Variable(batch.frames), run);
+  const int64_t n = *std::max_element(batch.lengths.begin(), batch.lengths.end());
+  std::vector<Variable> clips;
+  int64_t at = 0;
+  for (const int32_t length : batch.lengths) {
+    const Variable own = diff::slice(encoded, 0, at, length);
+    const Variable padding(Tensor::zeros({n - length, encoded.dim(1)}));
+    clips.push_back(diff::reshape(length < n ? diff::concat({own, padding}, 0) : own, {1, n, encoded.dim(1)}));
+    at += length;
+  }
+  return diff::concat(clips, 0);
+}
+
 }  // namespace
 
 CaptionModel::CaptionModel(const Config& config, int64_t caption_vocab, int64_t commonsense_vocab, Generator& generator)
@@ -99,14 +114,15 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
   const LossConfig& weights = config_.loss;
   Losses result;
   Variable vt;
-  const Memory memory = encode(Variable(batch.features), batch.lengths, run, &vt);
+  const Variable features = batch.frames.defined() ? encoded_frames(*encoder, batch, run) : Variable(batch.features);
+  const Memory memory = encode(features, batch.lengths, run, &vt);
   const auto include = [&](const Variable& loss, double weight) {
     if (weight == 0.0) return;
     const Variable part = diff::scale(loss, weight);
     result.total = result.total.defined() ? diff::add(result.total, part) : part;
   };
   if (batch.teacher.defined() && weights.distill > 0) {
-    result.distill = diff::l1_distill(vt, batch.teacher, valid_mask(batch.lengths, batch.features.dim(1)));
+    result.distill = diff::l1_distill(vt, batch.teacher, valid_mask(batch.lengths, features.dim(1)));
     include(result.distill, weights.distill);
   }
   std::array<Variable, kAspects> hidden;

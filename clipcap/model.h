@@ -35,7 +35,8 @@ struct SpecialTokens {
 
 /// One training step's input. Token rows begin with sos, end with eos and are filled with pad.
 struct Batch {
-  Tensor features;                        // [B,n,d_v], zero rows past each length
+  Tensor features;                        // [B,n,d_v], zero rows past each length; or, to train the encoder too:
+  Tensor frames;                          // [sum of lengths,3,R,R], the clips' frames one after the other
   std::vector<int32_t> lengths;           // B: real frames of each clip
   Tensor teacher;                         // T_CLIP [B,e] or [B,n,e]; undefined when loss.distill = 0
   Tensor caption;                         // i32 [B,L]

@@ -19,8 +19,8 @@ void multiply(const Matmul<float>& p, int64_t index) {
       dnnl_sgemm(p.a_transposed ? 'T' : 'N', p.b_transposed ? 'T' : 'N', p.m, p.n, p.k, 1.0F,
                  p.a + index * p.a_batch_stride, lda, p.b + index * p.b_batch_stride, ldb,
                  p.accumulate ? 1.0F : 0.0F, p.c + index * p.c_batch_stride, p.n);
-  CHECK(status == dnnl_success, "matmul: oneDNN status ", static_cast<int>(status), " for M=", p.m, " N=", p.n,
-        " K=", p.k);
+  CHECK(status == dnnl_success, "matmul: oneDNN status ", static_cast<int>(status), " for M=", p.m,
+        " N=", p.n, " K=", p.k);
 }
 
 void matmul_cpu(const Matmul<float>& given) {

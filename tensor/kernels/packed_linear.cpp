@@ -8,9 +8,8 @@
 #include <mutex>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
-#include "tensor/check.h"
+#include "tensor/op.h"
 #include "tensor/parallel.h"
 
 namespace clipcap {
@@ -19,7 +18,8 @@ namespace {
 using dnnl::memory;
 using Tag = memory::format_tag;
 
-// The row count for which the weight's format is chosen: one ViT-B/16 image. Other counts use the same format.
+// The row count for which the weight's format is chosen: one ViT-B/16 image. Other counts use the same
+// format.
 constexpr int64_t kFormatRows = 197;
 // Compiled primitives kept per layer, one for each row count and thread count.
 constexpr size_t kCached = 16;
@@ -38,7 +38,6 @@ struct PackedLinear::Impl {
   struct Compiled {
     int64_t rows = 0;
     int threads = 0;
-    uint64_t last_use = 0;
     dnnl::matmul primitive;
     memory::desc x;
     memory::desc y;
@@ -123,8 +122,8 @@ struct PackedLinear::Impl {
   }
 };
 
-PackedLinear::PackedLinear(const float* weight, const float* bias, int64_t n, int64_t k, Activation activation,
-                           bool residual)
+PackedLinear::PackedLinear(const float* weight, const float* bias, int64_t n, int64_t k,
+                           Activation activation, bool residual)
     : impl_(std::make_unique<Impl>()) {
   CHECK(n >= 1 && k >= 1, "PackedLinear: weight is [", n, ", ", k, "]; expected at least [1, 1]");
   impl_->n = n;
@@ -155,9 +154,11 @@ PackedLinear& PackedLinear::operator=(PackedLinear&& other) noexcept = default;
 
 void PackedLinear::run(const float* x, int64_t rows, const float* residual, float* y) const {
   Impl& impl = *impl_;
-  CHECK((residual != nullptr) == impl.residual, "PackedLinear: residual ", residual != nullptr ? "given" : "missing",
-        " but it was built ", impl.residual ? "with" : "without", " one");
+  CHECK((residual != nullptr) == impl.residual, "PackedLinear: residual ",
+        residual != nullptr ? "given" : "missing", " but it was built ", impl.residual ? "with" : "without",
+        " one");
   if (rows <= 0) return;
+  if (op_hook != nullptr) op_hook("packed_linear", kCpu, true);
   if (residual != nullptr && residual != y) {
     const int64_t count = rows * impl.n;
     parallel_for(count, 1 << 16, [&](int64_t begin, int64_t end) {
@@ -171,13 +172,15 @@ void PackedLinear::run(const float* x, int64_t rows, const float* residual, floa
         {DNNL_ARG_SRC, memory(compiled->x, engine(), const_cast<float*>(x))},  // NOLINT: only read
         {DNNL_ARG_WEIGHTS, impl.weight},
         {DNNL_ARG_DST, memory(compiled->y, engine(), y)},
-        {DNNL_ARG_SCRATCHPAD,
-         memory(compiled->scratch, engine(), thread_scratch(compiled->scratch.get_size() + 64, kScratchSlot))}};
+        {DNNL_ARG_SCRATCHPAD, memory(compiled->scratch, engine(),
+                                     thread_scratch(compiled->scratch.get_size() + 64, kScratchSlot))}};
     if (impl.bias) arguments.emplace(DNNL_ARG_BIAS, impl.bias);
     compiled->primitive.execute(stream, arguments);
     stream.wait();
+    if (op_hook != nullptr) op_hook("packed_linear", kCpu, false);
   } catch (const dnnl::error& error) {
-    fail("PackedLinear: [", rows, ", ", impl.k, "] times [", impl.n, ", ", impl.k, "]: oneDNN: ", error.what());
+    fail("PackedLinear: [", rows, ", ", impl.k, "] times [", impl.n, ", ", impl.k,
+         "]: oneDNN: ", error.what());
   }
 }
 

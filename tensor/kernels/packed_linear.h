@@ -1,11 +1,15 @@
-// A linear layer for inference: the weight reordered once into the GEMM library's own format, with bias, activation
-// and residual fused into the product. The weight passed in can be dropped afterwards.
+// A linear layer for inference: the weight is reordered once into the GEMM library's blocked format, and
+// bias, activation and residual are applied while the product is still in registers.
 //
-// Equation   y = act(x W^T + b) (+ residual)
-// Shapes     x [M,K], W [N,K], b [N], residual and y [M,N]. Contiguous.
-// Cost       2MNK FLOPs; reads the packed weight once a call.
+// Equation   y = f(x W^T + bias) + residual
+// Shapes     W [N,K]; bias [N]; x [M,K]; residual, y [M,N].
+// Layout     contiguous rows; y may be residual, not x.
+// Numerics   float accumulation in the library's order. K = 0 is allowed: y = f(bias) + residual.
+// Determinism bitwise for one thread count and one M.
+// Cost       2MNK FLOPs; keeps one copy of W (bytes()), padded to the library's block.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -15,18 +19,25 @@ namespace clipcap {
 
 class PackedLinear {
  public:
-  PackedLinear(const float* weight, const float* bias, int64_t n, int64_t k, Activation activation, bool residual);
+  /// Copies what it needs: weight [N,K] and bias [N] (or null) may be freed afterwards. `residual` fixes
+  /// whether run() adds one.
+  PackedLinear(const float* weight, const float* bias, int64_t n, int64_t k, Activation activation,
+               bool residual);
   ~PackedLinear();
-  PackedLinear(PackedLinear&&) noexcept;
-  PackedLinear& operator=(PackedLinear&&) noexcept;
+  PackedLinear(PackedLinear&& other) noexcept;
+  PackedLinear& operator=(PackedLinear&& other) noexcept;
 
-  /// `residual` must be given exactly when the layer was made with it; it may be y itself.
+  /// x [M,K], residual [M,N] (null exactly when built without), y [M,N]; throws Error otherwise. Safe to call
+  /// from several threads.
   void run(const float* x, int64_t rows, const float* residual, float* y) const;
-  [[nodiscard]] size_t bytes() const;  // held by the packed weight and the bias
+
+  [[nodiscard]] int64_t in_features() const;   // K
+  [[nodiscard]] int64_t out_features() const;  // N
+  [[nodiscard]] size_t bytes() const;          // of the packed weight and the bias
 
  private:
-  struct Implementation;
-  std::unique_ptr<Implementation> implementation_;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace clipcap

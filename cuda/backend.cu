@@ -1,0 +1,35 @@
+// The real side of tensor/backend.h, instead of tensor/no_cuda.cpp.
+#include "tensor/backend.h"
+
+#include "cuda/device.cuh"
+#include "cuda/register.h"
+
+namespace clipcap {
+
+int cuda_device_count() {
+  static const int count = [] {
+    const int found = cuda::device_count();
+    if (found > 0) cuda::register_cuda_ops();
+    return found;
+  }();
+  return count;
+}
+
+std::string cuda_unavailable_reason() { return cuda::unavailable_reason(); }
+
+void* cuda_allocate(size_t bytes, int device) {
+  CHECK(cuda_device_count() > 0,
+        "no CUDA device: ", cuda_unavailable_reason());  // fills the op slots at first use
+  return cuda::allocate(bytes, device);
+}
+
+void cuda_free(void* pointer, size_t bytes, int device) { cuda::release(pointer, bytes, device); }
+
+void cuda_copy(void* destination, Device to, const void* source, Device from, size_t bytes) {
+  cuda::copy(destination, to, source, from, bytes);
+}
+
+void cuda_fill_zero(void* pointer, size_t bytes, int device) { cuda::fill_zero(pointer, bytes, device); }
+void cuda_synchronize(int device) { cuda::synchronize(device); }
+
+}  // namespace clipcap

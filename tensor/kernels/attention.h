@@ -11,8 +11,7 @@
 //            of one head are adjacent. lse and key_valid contiguous. Outputs may not overlap inputs.
 // Masks      key j is allowed for query i when key_valid[b,j] != 0 (or key_valid is null) and, if causal,
 //            j <= i + causal_offset. A query with no allowed key: o = 0, lse = -inf, zero gradients.
-//            Values of q, k and v at masked places never reach a result, not even as NaN, except through
-//            scores that are themselves allowed.
+//            Keys and values that key_valid masks never reach a result, not even as NaN.
 // Saved      o and lse (4 bytes a row); backward recomputes the probabilities from them.
 // Numerics   float accumulation (double in the oracle); the running maximum is subtracted before every
 // exponential.

@@ -20,17 +20,21 @@ string(MAKE_C_IDENTIFIER "${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_ARCHITECTURES} ${C
 if(NOT CLIPCAP_CUDA_TRIAL STREQUAL trial_key)
   message(STATUS "CUDA: trying ${CMAKE_CUDA_COMPILER}")
   file(REMOVE_RECURSE ${trial}/build)
-  try_compile(trial_compiles ${trial}/build ${trial} trial
-    CMAKE_FLAGS "-DCMAKE_CUDA_COMPILER=${CMAKE_CUDA_COMPILER}" "-DCMAKE_CUDA_ARCHITECTURES=${CMAKE_CUDA_ARCHITECTURES}"
-                "-DCMAKE_CUDA_FLAGS=${CMAKE_CUDA_FLAGS} -std=c++20" "-DCMAKE_CUDA_HOST_COMPILER=${CMAKE_CUDA_HOST_COMPILER}"
-    OUTPUT_VARIABLE trial_output)
-  if(NOT trial_compiles)
+  execute_process(
+    COMMAND ${CMAKE_COMMAND} -G ${CMAKE_GENERATOR} -S ${trial} -B ${trial}/build -DCMAKE_BUILD_TYPE=Release
+            "-DCMAKE_MAKE_PROGRAM=${CMAKE_MAKE_PROGRAM}" "-DCMAKE_CUDA_COMPILER=${CMAKE_CUDA_COMPILER}"
+            "-DCMAKE_CUDA_HOST_COMPILER=${CMAKE_CUDA_HOST_COMPILER}"
+            "-DCMAKE_CUDA_ARCHITECTURES=${CMAKE_CUDA_ARCHITECTURES}" "-DCMAKE_CUDA_FLAGS=${CMAKE_CUDA_FLAGS} -std=c++20"
+    RESULT_VARIABLE trial_result OUTPUT_VARIABLE trial_output ERROR_VARIABLE trial_output)
+  if(trial_result EQUAL 0)
+    execute_process(COMMAND ${CMAKE_COMMAND} --build ${trial}/build
+      RESULT_VARIABLE trial_result OUTPUT_VARIABLE trial_output ERROR_VARIABLE trial_output)
+  endif()
+  if(NOT trial_result EQUAL 0)
     file(WRITE ${trial}/output.txt "${trial_output}")
-    message(STATUS "CUDA: off (${CMAKE_CUDA_COMPILER} fails; its output is in ${trial}/output.txt)")
-    unset(trial_compiles CACHE)
+    message(STATUS "CUDA: off (${CMAKE_CUDA_COMPILER} does not work here; what it said is in ${trial}/output.txt)")
     return()
   endif()
-  unset(trial_compiles CACHE)
   set(CLIPCAP_CUDA_TRIAL ${trial_key} CACHE INTERNAL "What the last successful trial compile tried")
 endif()
 

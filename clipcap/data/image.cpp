@@ -1,0 +1,112 @@
+#include "clipcap/data/image.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "tensor/check.h"
+#include "tensor/io/mapped_file.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wall"
+#pragma GCC diagnostic ignored "-Wextra"
+#pragma GCC diagnostic ignored "-Wpedantic"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_NO_STDIO
+#define STBI_NO_HDR
+#define STBI_NO_LINEAR
+#define STBI_NO_PSD
+#define STBI_NO_TGA
+#define STBI_NO_PIC
+#define STBI_NO_PNM
+#define STBI_MAX_DIMENSIONS 16384
+#include <stb/stb_image.h>
+#pragma GCC diagnostic pop
+
+namespace clipcap {
+namespace {
+
+constexpr size_t kMostBytes = 256U << 20U;
+
+bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
+  return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+}
+
+// Digits compare by value, everything else by character.
+bool natural_less(const std::string& a, const std::string& b) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  size_t i = 0;
+  size_t j = 0;
+  while (i < a.size() && j < b.size()) {
+    if (digit(a[i]) && digit(b[j])) {
+      size_t i_end = i;
+      size_t j_end = j;
+      while (i_end < a.size() && digit(a[i_end])) ++i_end;
+      while (j_end < b.size() && digit(b[j_end])) ++j_end;
+      while (i + 1 < i_end && a[i] == '0') ++i;
+      while (j + 1 < j_end && b[j] == '0') ++j;
+      if (i_end - i != j_end - j) return i_end - i < j_end - j;
+      const int order = a.compare(i, i_end - i, b, j, j_end - j);
+      if (order != 0) return order < 0;
+      i = i_end;
+      j = j_end;
+      continue;
+    }
+    if (a[i] != b[j]) return a[i] < b[j];
+    ++i;
+    ++j;
+  }
+  if (a.size() - i != b.size() - j) return a.size() - i < b.size() - j;
+  return a < b;
+}
+
+}  // namespace
+
+bool is_picture(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  const auto file = MappedFile::open(path);
+  const auto bytes = file->bytes();
+  using namespace std::string_view_literals;
+  return begins_with(bytes, "\xff\xd8\xff"sv) || begins_with(bytes, "\x89PNG\r\n\x1a\n"sv) || begins_with(bytes, "BM"sv);
+}
+
+Image read_picture(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  const auto bytes = file->bytes();
+  CHECK_INPUT(!bytes.empty(), path.string(), ": the file is empty");
+  CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; a picture has at most ", kMostBytes);
+  const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
+  const int size = static_cast<int>(bytes.size());
+  int width = 0;
+  int height = 0;
+  int channels = 0;
+  CHECK_INPUT(stbi_info_from_memory(data, size, &width, &height, &channels) == 1, path.string(), ": not a picture (",
+              stbi_failure_reason(), ")");
+  CHECK_INPUT(width > 0 && height > 0 && int64_t{width} * height <= (int64_t{1} << 27), path.string(), ": ", width, " x ", height,
+              " pixels are too many");
+  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(stbi_load_from_memory(data, size, &width, &height, &channels, 3),
+                                                         stbi_image_free);
+  CHECK_INPUT(pixels != nullptr, path.string(), ": broken picture (", stbi_failure_reason(), ")");
+  Image image{width, height, {}};
+  image.rgb.assign(pixels.get(), pixels.get() + static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
+  return image;
+}
+
+std::vector<std::filesystem::path> list_frame_folder(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    std::string ending = entry.path().extension().string();
+    std::transform(ending.begin(), ending.end(), ending.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    if (ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".bmp") names.push_back(entry.path());
+  }
+  CHECK_INPUT(!names.empty(), folder.string(), ": a folder without JPEG or PNG frames");
+  std::sort(names.begin(), names.end(), [](const std::filesystem::path& a, const std::filesystem::path& b) {
+    return natural_less(a.filename().string(), b.filename().string());
+  });
+  return names;
+}
+
+}  // namespace clipcap

@@ -1,0 +1,59 @@
+// Cross entropy with its gradient over CLIP's vocabulary, and softmax.
+#include <benchmark/benchmark.h>
+
+#include <vector>
+
+#include "tensor/kernels/cross_entropy.h"
+#include "tensor/random.h"
+
+namespace clipcap {
+namespace {
+
+struct Data {
+  int64_t rows, vocab;
+  std::vector<float> x, y;
+  std::vector<int32_t> targets;
+
+  explicit Data(const benchmark::State& state) : rows(state.range(0)), vocab(state.range(1)) {
+    x.resize(rows * vocab);
+    y.resize(rows * vocab);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = normal_at(1, 1, i);
+    for (int64_t r = 0; r < rows; ++r) targets.push_back(static_cast<int32_t>(r * 7919 % vocab));
+  }
+  void count(benchmark::State& state) const {
+    state.SetBytesProcessed(state.iterations() * rows * vocab * 8);
+  }
+};
+
+void loss_and_gradient(benchmark::State& state) {
+  Data data(state);
+  float loss = 0;
+  for (auto _ : state) {
+    cross_entropy(Device{}, {data.x.data(), data.targets.data(), -100, 0.1F, &loss, data.y.data(), data.rows,
+                             data.vocab});
+  }
+  data.count(state);
+}
+
+void softmax(benchmark::State& state) {
+  Data data(state);
+  for (auto _ : state) softmax_fwd(Device{}, {data.x.data(), data.y.data(), data.rows, data.vocab, false});
+  data.count(state);
+}
+
+BENCHMARK(loss_and_gradient)
+    ->Name("cross_entropy")
+    ->ArgNames({"N", "V"})
+    ->Args({512, 49408})
+    ->Args({512, 10000})
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+BENCHMARK(softmax)
+    ->Name("softmax_fwd")
+    ->ArgNames({"N", "D"})
+    ->Args({512, 10000})
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+
+}  // namespace
+}  // namespace clipcap

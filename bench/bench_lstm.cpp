@@ -1,0 +1,61 @@
+// The recurrent part of one LSTM layer, H = 512, T = 32.
+#include <benchmark/benchmark.h>
+
+#include <vector>
+
+#include "tensor/kernels/lstm.h"
+#include "tensor/random.h"
+
+namespace clipcap {
+namespace {
+
+struct Data {
+  int64_t batch, steps, hidden;
+  std::vector<float> x, w, h, c, gates, dh, dx;
+
+  explicit Data(const benchmark::State& state)
+      : batch(state.range(0)), steps(state.range(1)), hidden(state.range(2)) {
+    const int64_t all = batch * steps * hidden;
+    for (auto* v : {&x, &gates, &dx}) v->resize(4 * all);
+    for (auto* v : {&h, &c, &dh}) v->resize(all);
+    w.resize(4 * hidden * hidden);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = normal_at(1, 1, i);
+    for (size_t i = 0; i < w.size(); ++i) w[i] = 0.03F * normal_at(1, 2, i);
+    for (size_t i = 0; i < dh.size(); ++i) dh[i] = normal_at(1, 3, i);
+  }
+  LstmFwd<float> fwd() {
+    return {x.data(),     w.data(), nullptr, nullptr, nullptr, h.data(), c.data(),
+            gates.data(), nullptr,  nullptr, batch,   steps,   hidden,   false};
+  }
+  LstmBwd<float> bwd() {
+    return {dh.data(), nullptr, nullptr, w.data(), gates.data(), c.data(), nullptr, nullptr,
+            dx.data(), nullptr, nullptr, batch,    steps,        hidden,   false};
+  }
+  void count(benchmark::State& state) const {
+    state.counters["FLOP/s"] = benchmark::Counter(8.0 * static_cast<double>(batch * steps * hidden * hidden),
+                                                  benchmark::Counter::kIsIterationInvariantRate);
+  }
+};
+
+void forward(benchmark::State& state) {
+  Data data(state);
+  for (auto _ : state) lstm_fwd(Device{}, data.fwd());
+  data.count(state);
+}
+
+void backward(benchmark::State& state) {
+  Data data(state);
+  lstm_fwd(Device{}, data.fwd());
+  for (auto _ : state) lstm_bwd(Device{}, data.bwd());
+  data.count(state);
+}
+
+void sizes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"B", "T", "H"})->Unit(benchmark::kMicrosecond)->UseRealTime();
+  for (const int64_t batch : {1, 8, 64}) bench->Args({batch, 32, 512});
+}
+BENCHMARK(forward)->Name("lstm_fwd")->Apply(sizes);
+BENCHMARK(backward)->Name("lstm_bwd")->Apply(sizes);
+
+}  // namespace
+}  // namespace clipcap

@@ -1,0 +1,51 @@
+// The clipcap program: parses the subcommand, runs it, turns exceptions into exit codes.
+//   0 done;  1 anything that is not the user's fault;  2 wrong input, one line on stderr;  130 Ctrl-C.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include "tensor/check.h"
+#include "tools/command.h"
+
+namespace {
+
+// One line whatever the message holds: file names may contain line breaks.
+void print_error(const char* text) {
+  std::string line = text;
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 32) c = ' ';
+  }
+  std::fprintf(stderr, "clipcap: %s\n", line.c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_DFL);
+  CLI::App app{"CLIP4VideoCap: train a video captioner and caption with it.", "clipcap"};
+  app.require_subcommand(1);
+  app.footer("Run `clipcap COMMAND --help` for a command's options and an example.");
+  clipcap::tools::Action chosen;
+  clipcap::tools::add_train(app, chosen);
+  clipcap::tools::add_caption(app, chosen);
+  clipcap::tools::add_inspect(app, chosen);
+  clipcap::tools::add_gradcheck(app, chosen);
+  clipcap::tools::add_drawn_clips(app, chosen);
+  try {
+    app.parse(argc, argv);
+    return chosen();
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    print_error(error.what());
+    return 2;
+  } catch (const clipcap::InputError& error) {
+    print_error(error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    print_error(error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,29 @@
+// What every subcommand shares: its options, and how it reports. One file a subcommand; clipcap.cpp lists them.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+namespace clipcap::tools {
+
+/// Runs the chosen subcommand; returns the exit code.
+using Action = std::function<int()>;
+
+/// Each registers its subcommand on `app`; when it is chosen, `chosen` becomes what to run after parsing.
+void add_train(CLI::App& app, Action& chosen);
+void add_caption(CLI::App& app, Action& chosen);
+void add_inspect(CLI::App& app, Action& chosen);
+void add_gradcheck(CLI::App& app, Action& chosen);
+void add_drawn_clips(CLI::App& app, Action& chosen);
+
+/// Options that most subcommands take.
+struct CommonOptions {
+  std::string device = "auto";
+  int threads = 0;  // 0: all
+  void add_to(CLI::App& command);
+  /// Applies the thread count and checks the device. The model's whole op set runs on the CPU; --device cuda says so.
+  void apply() const;
+};
+
+}  // namespace clipcap::tools

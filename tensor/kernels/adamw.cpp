@@ -25,7 +25,8 @@ void adamw(const Adamw<T>& p) {
       x.m[i] = static_cast<T>(p.beta1) * x.m[i] + static_cast<T>(1 - p.beta1) * g;
       x.v[i] = static_cast<T>(p.beta2) * x.v[i] + static_cast<T>(1 - p.beta2) * g * g;
       const T denominator = std::sqrt(x.v[i] / static_cast<T>(correction2)) + static_cast<T>(p.eps);
-      x.param[i] -= lr * (static_cast<T>(x.weight_decay) * x.param[i] + x.m[i] / static_cast<T>(correction1) / denominator);
+      x.param[i] -= lr * (static_cast<T>(x.weight_decay) * x.param[i] +
+                          x.m[i] / static_cast<T>(correction1) / denominator);
     }
   }
 }

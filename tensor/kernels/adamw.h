@@ -5,8 +5,8 @@
 //            (Loshchilov and Hutter 2019, algorithm 2, decoupled decay as PyTorch has it)
 // Shapes     any, flattened.
 // Numerics   float state; bias corrections in double on the host.
-// Determinism bitwise for any thread count (elements are independent); sum_squares: fixed blocks summed in order.
-// Cost       reads 16 and writes 12 bytes a parameter.
+// Determinism bitwise for any thread count (elements are independent); sum_squares: fixed blocks summed in
+// order. Cost       reads 16 and writes 12 bytes a parameter.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Memory traffic only: memcpy and whole-row sums are as fast as anything hand-vectorised, so one version serves.
+// Memory traffic only: memcpy and whole-row sums are as fast as anything hand-vectorised, so one version
+// serves.
 #include "tensor/kernels/embedding.h"
 
 #include <cstring>
@@ -10,7 +11,8 @@ namespace {
 
 void check_ids(const char* op, const int32_t* ids, int64_t count, int64_t vocab) {
   for (int64_t i = 0; i < count; ++i) {
-    CHECK(ids[i] >= 0 && ids[i] < vocab, op, ": id ", ids[i], " at position ", i, " of a table with ", vocab, " rows");
+    CHECK(ids[i] >= 0 && ids[i] < vocab, op, ": id ", ids[i], " at position ", i, " of a table with ", vocab,
+          " rows");
   }
 }
 

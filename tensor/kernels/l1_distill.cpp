@@ -20,7 +20,8 @@ void l1_distill(const L1Distill<T>& p) {
   for (int64_t i = 0; i < p.batch * p.frames; ++i) {
     const bool counts = p.valid == nullptr || p.valid[i] != 0;
     const int64_t b = i / p.frames;
-    const T* teacher = p.teacher_row_stride == 0 ? p.teacher + b * p.dim : p.teacher + i * p.teacher_row_stride;
+    const T* teacher =
+        p.teacher_row_stride == 0 ? p.teacher + b * p.dim : p.teacher + i * p.teacher_row_stride;
     for (int64_t d = 0; d < p.dim; ++d) {
       const T difference = p.student[i * p.dim + d] - teacher[d];
       if (counts) total += static_cast<double>(std::abs(difference));

@@ -48,32 +48,62 @@ void forward(const BiasActivationFwd<float>& p) {
   });
 }
 
-// A thread owns blocks of columns, so that dbias needs no second pass.
+// Rows [begin, end): dx, and their sum over rows added to `partial` [D] (or null). A block of rows goes
+// through one column vector after the other, so that the sums stay in registers and the rows in cache.
+template <Activation activation>
+void backward_rows(const BiasActivationBwd<float>& p, int64_t begin, int64_t end, float* partial) {
+  constexpr int64_t kRowBlock = 8;
+  for (int64_t first = begin; first < end; first += kRowBlock) {
+    const int64_t last = first + kRowBlock < end ? first + kRowBlock : end;
+    int64_t j = 0;
+    for (; j + kLanes <= p.dim; j += kLanes) {
+      const Vec bias = p.bias == nullptr ? Vec{} : load(p.bias + j);
+      Vec total{};
+      for (int64_t r = first; r < last; ++r) {
+        const int64_t at = r * p.dim + j;
+        const Vec dx = load(p.dy + at) * slope<activation>(load(p.x + at) + bias);
+        total += dx;
+        store(p.dx + at, dx);
+      }
+      if (partial != nullptr) store(partial + j, load(partial + j) + total);
+    }
+    const int64_t width = p.dim - j;
+    if (width == 0) continue;
+    const Vec bias = p.bias == nullptr ? Vec{} : load_partial(p.bias + j, width);
+    Vec total{};
+    for (int64_t r = first; r < last; ++r) {
+      const int64_t at = r * p.dim + j;
+      const Vec dx = load_partial(p.dy + at, width) * slope<activation>(load_partial(p.x + at, width) + bias);
+      total += dx;
+      store_partial(p.dx + at, dx, width);
+    }
+    if (partial != nullptr) store_partial(partial + j, load_partial(partial + j, width) + total, width);
+  }
+}
+
 template <Activation activation>
 void backward(const BiasActivationBwd<float>& p) {
-  constexpr int64_t kColumns = 4 * kLanes;
-  const int64_t blocks = (p.dim + kColumns - 1) / kColumns;
-  parallel_for(blocks, 16384 / (p.rows * kColumns + 1) + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin * kColumns; first < end * kColumns && first < p.dim; first += kLanes) {
-      const int64_t width = p.dim - first < kLanes ? p.dim - first : kLanes;
-      const bool whole = width == kLanes;
-      const Vec bias = p.bias == nullptr ? Vec{} : whole ? load(p.bias + first) : load_partial(p.bias + first, width);
-      Vec total{};
-      for (int64_t r = 0; r < p.rows; ++r) {
-        const int64_t at = r * p.dim + first;
-        const Vec z = (whole ? load(p.x + at) : load_partial(p.x + at, width)) + bias;
-        const Vec dy = whole ? load(p.dy + at) : load_partial(p.dy + at, width);
-        const Vec dx = dy * slope<activation>(z);
-        total += dx;
-        if (whole) {
-          store(p.dx + at, dx);
-        } else {
-          store_partial(p.dx + at, dx, width);
-        }
-      }
-      if (p.dbias != nullptr) store_partial(p.dbias + first, total, width);
+  const int64_t grain = 8192 / (p.dim + 1) + 1;
+  if (p.dbias == nullptr) {
+    parallel_for(p.rows, grain,
+                 [&](int64_t begin, int64_t end) { backward_rows<activation>(p, begin, end, nullptr); });
+    return;
+  }
+  const int64_t most = (p.rows + grain - 1) / grain;
+  const int64_t chunks = most < thread_count() ? most : thread_count();
+  const size_t bytes = static_cast<size_t>(p.dim) * sizeof(float);
+  auto* partial = static_cast<float*>(thread_scratch(static_cast<size_t>(chunks) * bytes + 1));
+  __builtin_memset(partial, 0, static_cast<size_t>(chunks) * bytes);
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      backward_rows<activation>(p, p.rows * c / chunks, p.rows * (c + 1) / chunks, partial + c * p.dim);
     }
   });
+  for (int64_t j = 0; j < p.dim; ++j) {
+    float total = 0;
+    for (int64_t c = 0; c < chunks; ++c) total += partial[c * p.dim + j];
+    p.dbias[j] = total;
+  }
 }
 
 }  // namespace

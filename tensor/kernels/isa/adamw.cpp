@@ -1,5 +1,5 @@
-// Every tensor is cut into chunks, and the chunks of all tensors are shared out among the threads, so that a model of
-// one large table and a hundred small vectors still keeps every thread busy.
+// Every tensor is cut into chunks, and the chunks of all tensors are shared out among the threads, so that a
+// model of one large table and a hundred small vectors still keeps every thread busy.
 #include "tensor/kernels/adamw.h"
 
 #include "tensor/kernels/simd.h"
@@ -20,21 +20,16 @@ double power(double base, int64_t exponent) {
   return result;
 }
 
-CLIPCAP_INLINE Vec square_root(Vec x) {
-  Vec y;
-  for (int i = 0; i < kLanes; ++i) y[i] = __builtin_sqrtf(x[i]);
-  return y;
-}
-
 struct Constants {
-  float beta1, beta2, one_minus_beta1, one_minus_beta2, inverse_correction1, inverse_correction2, eps, grad_scale, lr;
+  float beta1, beta2, one_minus_beta1, one_minus_beta2, inverse_correction1, inverse_correction2, eps,
+      grad_scale, lr;
 };
 
 CLIPCAP_INLINE void update(Vec& param, Vec g, Vec& m, Vec& v, float weight_decay, const Constants& c) {
   g = g * c.grad_scale;
   m = m * c.beta1 + g * c.one_minus_beta1;
   v = v * c.beta2 + g * g * c.one_minus_beta2;
-  const Vec direction = m * c.inverse_correction1 / (square_root(v * c.inverse_correction2) + c.eps);
+  const Vec direction = m * c.inverse_correction1 / (sqrt(v * c.inverse_correction2) + c.eps);
   param -= (param * weight_decay + direction) * c.lr;
 }
 
@@ -59,6 +54,29 @@ void run_range(const AdamwTensor<float>& x, int64_t begin, int64_t end, const Co
     store_partial(x.m + i, m, rest);
     store_partial(x.v + i, v, rest);
   }
+}
+
+typedef float HalfVec __attribute__((vector_size(kLanes * 2)));
+typedef double VecDouble __attribute__((vector_size(kLanes * 4)));
+
+CLIPCAP_INLINE VecDouble half_squares(const float* x) {
+  HalfVec half;
+  __builtin_memcpy(&half, x, sizeof half);
+  const VecDouble wide = __builtin_convertvector(half, VecDouble);
+  return wide * wide;
+}
+
+double range_squares(const float* x, int64_t count) {
+  VecDouble totals[4] = {};
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+    for (int j = 0; j < 4; ++j) totals[j] += half_squares(x + i + j * kLanes / 2);
+  }
+  const VecDouble total = (totals[0] + totals[1]) + (totals[2] + totals[3]);
+  double result = 0;
+  for (int lane = 0; lane < kLanes / 2; ++lane) result += total[lane];
+  for (; i < count; ++i) result += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return result;
 }
 
 }  // namespace
@@ -99,25 +117,10 @@ void sum_squares(const SumSquares<float>& p) {
     int64_t first = 0;
     for (int64_t t = 0; t < p.count && first < end; ++t) {
       const int64_t chunks = chunks_of(p.numels[t]);
-      for (int64_t chunk = begin > first ? begin - first : 0; chunk < chunks && first + chunk < end; ++chunk) {
+      for (int64_t chunk = begin > first ? begin - first : 0; chunk < chunks && first + chunk < end;
+           ++chunk) {
         const int64_t last = (chunk + 1) * kChunk < p.numels[t] ? (chunk + 1) * kChunk : p.numels[t];
-        double sums = 0;
-        int64_t i = chunk * kChunk;
-        while (i < last) {
-          Vec lanes{};
-          const int64_t stop = i + 64 * kLanes < last ? i + 64 * kLanes : last;
-          for (; i + kLanes <= stop; i += kLanes) {
-            const Vec x = load(p.tensors[t] + i);
-            lanes += x * x;
-          }
-          if (i < stop) {
-            const Vec x = load_partial(p.tensors[t] + i, stop - i);
-            lanes += x * x;
-            i = stop;
-          }
-          sums += static_cast<double>(sum(lanes));
-        }
-        partial[first + chunk] = sums;
+        partial[first + chunk] = range_squares(p.tensors[t] + chunk * kChunk, last - chunk * kChunk);
       }
       first += chunks;
     }

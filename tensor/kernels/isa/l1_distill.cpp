@@ -22,7 +22,8 @@ float one_row(const float* student, const float* teacher, float* grad, int64_t d
     const Vec difference = load_partial(student + i, dim - i) - load_partial(teacher + i, dim - i);
     total += abs(difference);
     if (grad != nullptr) {
-      store_partial(grad + i, select(difference > Vec{}, up, select(difference < Vec{}, -up, Vec{})), dim - i);
+      store_partial(grad + i, select(difference > Vec{}, up, select(difference < Vec{}, -up, Vec{})),
+                    dim - i);
     }
   }
   return sum(total);

@@ -16,7 +16,9 @@ CLIPCAP_INLINE void each_vector(int64_t dim, Body body) {
   if (i < dim) body(i, dim - i);
 }
 
-CLIPCAP_INLINE Vec load_width(const float* p, int64_t width) { return width == kLanes ? load(p) : load_partial(p, width); }
+CLIPCAP_INLINE Vec load_width(const float* p, int64_t width) {
+  return width == kLanes ? load(p) : load_partial(p, width);
+}
 CLIPCAP_INLINE void store_width(float* p, Vec v, int64_t width) {
   if (width == kLanes) {
     store(p, v);
@@ -83,7 +85,8 @@ void backward_row(const LayerNormBwd<float>& p, int64_t r, float* partial) {
   const float mean_gx = sum(total_gx) / static_cast<float>(p.dim);
   each_vector(p.dim, [&](int64_t i, int64_t width) {
     const Vec normal = (load_width(s + i, width) - mean) * rstd;
-    Vec value = (load_width(dy + i, width) * load_width(p.gamma + i, width) - mean_g - normal * mean_gx) * rstd;
+    Vec value =
+        (load_width(dy + i, width) * load_width(p.gamma + i, width) - mean_g - normal * mean_gx) * rstd;
     if (p.ds_in != nullptr) value += load_width(p.ds_in + r * p.dim + i, width);
     store_width(ds + i, value, width);
   });
@@ -102,7 +105,8 @@ void layer_norm_bwd(const LayerNormBwd<float>& p) {
   if (p.dim == 0) return;
   const int64_t threads = thread_count();
   const int64_t stride = 2 * p.dim;
-  auto* partial = static_cast<float*>(thread_scratch(static_cast<size_t>(threads * stride) * sizeof(float), 1));
+  auto* partial =
+      static_cast<float*>(thread_scratch(static_cast<size_t>(threads * stride) * sizeof(float), 1));
   __builtin_memset(partial, 0, static_cast<size_t>(threads * stride) * sizeof(float));
   parallel_for(p.rows, kRowsAThread, [&](int64_t begin, int64_t end) {
     float* own = partial + thread_index() * stride;

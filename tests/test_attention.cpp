@@ -200,6 +200,8 @@ TEST_CASE("attention: parity with the oracle", "[attention]") {
   check_parity({3, 2, 19, 23, 13, false, 0, true});  // odd head size, a batch entry without keys
   check_parity({2, 3, 9, 9, 1, true, -3, true});     // the first rows see nothing
   for (const int64_t queries : {1, 5, 8}) check_parity({2, 3, queries, 300, 64, true, 300 - queries, true});
+  check_parity({2, 3, 2, 300, 64, true, 290});
+  check_parity({2, 3, 1, 300, 20});
   check_parity({1, 1, 0, 4, 16});
   check_parity({1, 2, 3, 0, 16});
   check_parity({0, 2, 3, 3, 16});

@@ -102,20 +102,39 @@ void pack_rows(const float* x, int64_t stride, int64_t rows, int64_t dim, int64_
   }
 }
 
-// The transpose of pack_rows' result: out[c * ld + t], for c < dim and t < rows, zero up to the next whole
-// vector.
-void transpose(const float* x, int64_t width, int64_t rows, int64_t dim, float* out, int64_t ld) {
+// out[c * ld + t] = x[t * stride + c] for c < dim and t < rows, zero up to the next whole vector and in
+// masked rows.
+void transpose(const float* x, int64_t stride, int64_t rows, int64_t dim, const uint8_t* valid, float* out,
+               int64_t ld) {
   for (int64_t t0 = 0; t0 < rows; t0 += kLanes) {
     const int64_t count = rows - t0 < kLanes ? rows - t0 : kLanes;
-    for (int64_t c = 0; c < dim; ++c) {
-      float lane[kLanes];
-      for (int l = 0; l < kLanes; ++l) lane[l] = 0;
-      if (count == kLanes) {
-        for (int l = 0; l < kLanes; ++l) lane[l] = x[(t0 + l) * width + c];
-      } else {
-        for (int64_t l = 0; l < count; ++l) lane[l] = x[(t0 + l) * width + c];
+    const float* from = x + t0 * stride;
+    if (count == kLanes && valid == nullptr) {
+      for (int64_t c = 0; c < dim; ++c) {
+        for (int l = 0; l < kLanes; ++l) out[c * ld + t0 + l] = from[l * stride + c];
       }
-      store(out + c * ld + t0, load(lane));
+      continue;
+    }
+    for (int64_t l = 0; l < kLanes; ++l) {
+      const bool used = l < count && (valid == nullptr || valid[t0 + l] != 0);
+      for (int64_t c = 0; c < dim; ++c) out[c * ld + t0 + l] = used ? from[l * stride + c] : 0.0F;
+    }
+  }
+}
+
+// Scores of one or two queries (decoding), straight from the keys: a transpose would cost more than the
+// product.
+void few_scores(const float* q, int64_t rows, int64_t width, const float* k, int64_t stride, int64_t keys,
+                int64_t dim, const uint8_t* valid, float* score, int64_t ld) {
+  for (int64_t j = 0; j < round_up(keys, kLanes); ++j) {
+    for (int64_t i = 0; i < rows; ++i) {
+      Vec total{};
+      if (j < keys && (valid == nullptr || valid[j] != 0)) {
+        int64_t x = 0;
+        for (; x + kLanes <= dim; x += kLanes) total += load(q + i * width + x) * load(k + j * stride + x);
+        if (x < dim) total += load(q + i * width + x) * load_partial(k + j * stride + x, dim - x);
+      }
+      score[i * ld + j] = sum(total);
     }
   }
 }
@@ -169,11 +188,11 @@ struct Cutter {
 };
 
 void forward_head(const AttentionFwd<float>& p, int64_t b, int64_t h) {
+  const bool few = p.q_len <= 2;
   const int64_t width = round_up(p.head_dim, kLanes);
   const int64_t tile = p.k_len < kKeyTile ? p.k_len : kKeyTile;
   const int64_t ld = round_up(tile, 16) + 16;  // never a multiple of the page
-  const int64_t floats =
-      p.q_len * (2 * width + 2) + ld * (p.head_dim + kQueryBlock + 1) + 2 * tile * width + 256;
+  const int64_t floats = p.q_len * (2 * width + 2) + ld * (p.head_dim + kQueryBlock + 1) + tile * width + 256;
   Cutter cut{static_cast<float*>(thread_scratch(static_cast<size_t>(floats) * 4, 0))};
   float* q = cut.take(p.q_len * width);
   float* o = cut.take(p.q_len * width);
@@ -183,7 +202,6 @@ void forward_head(const AttentionFwd<float>& p, int64_t b, int64_t h) {
   float* score = cut.take(ld * kQueryBlock);
   float* bias = cut.take(ld);
   float* v = cut.take(tile * width);
-  float* k = cut.take(tile * width);
 
   pack_rows(head_of(p.q, p.q_strides, b, h), p.q_strides.row, p.q_len, p.head_dim, width, p.scale, nullptr,
             q);
@@ -197,19 +215,27 @@ void forward_head(const AttentionFwd<float>& p, int64_t b, int64_t h) {
     const int64_t keys = p.k_len - j0 < tile ? p.k_len - j0 : tile;
     if (p.causal && p.q_len - 1 + p.causal_offset < j0) break;
     const uint8_t* valid = p.key_valid == nullptr ? nullptr : p.key_valid + b * p.k_len + j0;
-    pack_rows(head_of(p.k, p.k_strides, b, h) + j0 * p.k_strides.row, p.k_strides.row, keys, p.head_dim,
-              width, 1.0F, valid, k);
-    transpose(k, width, keys, p.head_dim, k_transposed, ld);
-    pack_rows(head_of(p.v, p.v_strides, b, h) + j0 * p.v_strides.row, p.v_strides.row, keys, p.head_dim,
-              width, 1.0F, valid, v);
+    const float* k_rows = head_of(p.k, p.k_strides, b, h) + j0 * p.k_strides.row;
+    const float* v_rows = head_of(p.v, p.v_strides, b, h) + j0 * p.v_strides.row;
+    int64_t v_stride = p.v_strides.row;
+    if (!few) transpose(k_rows, p.k_strides.row, keys, p.head_dim, valid, k_transposed, ld);
+    if (valid != nullptr || width != p.head_dim || !few) {
+      pack_rows(v_rows, v_stride, keys, p.head_dim, width, 1.0F, valid, v);
+      v_rows = v;
+      v_stride = width;
+    }
     fill_bias(valid, keys, round_up(keys, kLanes), bias);
     for (int64_t i0 = 0; i0 < p.q_len; i0 += kQueryBlock) {
       const int64_t rows = p.q_len - i0 < kQueryBlock ? p.q_len - i0 : kQueryBlock;
       const int64_t reach = p.causal ? clamp(i0 + rows + p.causal_offset - j0, 0, keys) : keys;
       if (reach == 0) continue;
       const int64_t padded = round_up(reach, kLanes);
-      product<false>(rows, padded / kLanes, p.head_dim, q + i0 * width, width, k_transposed, ld, score, ld,
-                     false);
+      if (few) {
+        few_scores(q, rows, width, k_rows, p.k_strides.row, reach, p.head_dim, valid, score, ld);
+      } else {
+        product<false>(rows, padded / kLanes, p.head_dim, q + i0 * width, width, k_transposed, ld, score, ld,
+                       false);
+      }
       for (int64_t i = 0; i < rows; ++i) {
         float* row = score + i * ld;
         if (p.causal) forbid_from(row, i0 + i + p.causal_offset + 1 - j0, padded);
@@ -219,7 +245,7 @@ void forward_head(const AttentionFwd<float>& p, int64_t b, int64_t h) {
           for (int64_t x = 0; x < width; x += kLanes) store(out + x, load(out + x) * correction);
         }
       }
-      product<false>(rows, width / kLanes, reach, score, ld, v, width, o + i0 * width, width, true);
+      product<false>(rows, width / kLanes, reach, score, ld, v_rows, v_stride, o + i0 * width, width, true);
     }
   }
 
@@ -295,8 +321,8 @@ void backward_head(const AttentionBwd<float>& p, int64_t b, int64_t h) {
               width, 1.0F, valid, k);
     pack_rows(head_of(p.v, p.v_strides, b, h) + j0 * p.v_strides.row, p.v_strides.row, keys, p.head_dim,
               width, 1.0F, valid, v);
-    transpose(k, width, keys, p.head_dim, k_transposed, ld);
-    transpose(v, width, keys, p.head_dim, v_transposed, ld);
+    transpose(k, width, keys, p.head_dim, nullptr, k_transposed, ld);
+    transpose(v, width, keys, p.head_dim, nullptr, v_transposed, ld);
     fill_bias(valid, keys, round_up(keys, kLanes), bias);
     for (int64_t x = 0; x < keys * width; x += kLanes) {
       store(dk + x, Vec{});

@@ -44,7 +44,9 @@ int64_t row_at(const P& p, int64_t b, int64_t step) {
   return b * p.steps + (p.reverse ? length_of(p, b) - 1 - step : step);
 }
 
-void zero(float* x, int64_t count) { __builtin_memset(x, 0, static_cast<size_t>(count) * 4); }
+void zero(float* x, int64_t count) {
+  if (count > 0) __builtin_memset(x, 0, static_cast<size_t>(count) * 4);
+}
 
 float* scratch(int64_t floats, int slot) {
   return static_cast<float*>(thread_scratch(static_cast<size_t>(floats + 16) * 4, slot));

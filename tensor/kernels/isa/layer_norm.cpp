@@ -8,12 +8,29 @@ namespace {
 
 constexpr int64_t kRowsAThread = 8;
 
-// Calls body(index, width, whole) for the vectors of a row; `width` < kLanes only for the last.
+// Calls body(index, width) for the vectors of a row; `width` < kLanes only for the last.
 template <class Body>
 CLIPCAP_INLINE void each_vector(int64_t dim, Body body) {
   int64_t i = 0;
   for (; i + kLanes <= dim; i += kLanes) body(i, static_cast<int64_t>(kLanes));
   if (i < dim) body(i, dim - i);
+}
+
+// The sum of body(index, width) over the vectors of a row, in four running sums to hide the latency of the
+// addition.
+template <class Body>
+CLIPCAP_INLINE float sum_vectors(int64_t dim, Body body) {
+  Vec totals[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= dim; i += 4 * kLanes) {
+    totals[0] += body(i, static_cast<int64_t>(kLanes));
+    totals[1] += body(i + kLanes, static_cast<int64_t>(kLanes));
+    totals[2] += body(i + 2 * kLanes, static_cast<int64_t>(kLanes));
+    totals[3] += body(i + 3 * kLanes, static_cast<int64_t>(kLanes));
+  }
+  for (; i + kLanes <= dim; i += kLanes) totals[0] += body(i, static_cast<int64_t>(kLanes));
+  if (i < dim) totals[1] += body(i, dim - i);
+  return sum((totals[0] + totals[1]) + (totals[2] + totals[3]));
 }
 
 CLIPCAP_INLINE Vec load_width(const float* p, int64_t width) {
@@ -30,31 +47,31 @@ CLIPCAP_INLINE void store_width(float* p, Vec v, int64_t width) {
 void forward_row(const LayerNormFwd<float>& p, int64_t r) {
   const float* s = p.x + r * p.dim;
   float* y = p.y + r * p.dim;
-  Vec total{};
+  float total = 0;
   if (p.residual != nullptr) {
     // The sum is kept where backward wants it, or else in y, which is overwritten last.
     const float* other = p.residual + r * p.dim;
     float* kept = p.sum != nullptr ? p.sum + r * p.dim : y;
-    each_vector(p.dim, [&](int64_t i, int64_t width) {
+    total = sum_vectors(p.dim, [&](int64_t i, int64_t width) {
       const Vec value = load_width(s + i, width) + load_width(other + i, width);
       store_width(kept + i, value, width);
-      total += value;
+      return value;
     });
     s = kept;
   } else {
-    each_vector(p.dim, [&](int64_t i, int64_t width) {
+    float* kept = p.sum != nullptr ? p.sum + r * p.dim : nullptr;
+    total = sum_vectors(p.dim, [&](int64_t i, int64_t width) {
       const Vec value = load_width(s + i, width);
-      if (p.sum != nullptr) store_width(p.sum + r * p.dim + i, value, width);
-      total += value;
+      if (kept != nullptr) store_width(kept + i, value, width);
+      return value;
     });
   }
-  const float mean = sum(total) / static_cast<float>(p.dim);
-  Vec squares{};
-  each_vector(p.dim, [&](int64_t i, int64_t width) {
+  const float mean = total / static_cast<float>(p.dim);
+  const float squares = sum_vectors(p.dim, [&](int64_t i, int64_t width) {
     const Vec centred = (width == kLanes ? load(s + i) : load_partial(s + i, width, mean)) - mean;
-    squares += centred * centred;
+    return centred * centred;
   });
-  const float rstd = 1.0F / __builtin_sqrtf(sum(squares) / static_cast<float>(p.dim) + p.eps);
+  const float rstd = 1.0F / __builtin_sqrtf(squares / static_cast<float>(p.dim) + p.eps);
   each_vector(p.dim, [&](int64_t i, int64_t width) {
     const Vec normal = (load_width(s + i, width) - mean) * rstd;
     store_width(y + i, normal * load_width(p.gamma + i, width) + load_width(p.beta + i, width), width);

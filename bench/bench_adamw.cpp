@@ -1,0 +1,66 @@
+// The optimizer's step and the gradient norm over one large and many small tensors, kernel and plain
+// reference.
+#include "bench/common.h"
+#include "tensor/kernels/adamw.h"
+
+namespace clipcap {
+namespace {
+
+void fast(const Adamw<float>& p) { adamw(kCpu, p); }
+void fast_squares(const SumSquares<float>& p) { sum_squares(kCpu, p); }
+
+std::vector<int64_t> numels(const benchmark::State& state) {
+  std::vector<int64_t> result(64, 512);
+  result.push_back(state.range(0));
+  return result;
+}
+
+void step(benchmark::State& state, void (*kernel)(const Adamw<float>&)) {
+  std::vector<std::vector<float>> data;
+  std::vector<AdamwTensor<float>> tensors;
+  int64_t total = 0;
+  for (const int64_t count : numels(state)) {
+    for (const uint64_t seed : {1, 2, 3}) data.push_back(bench::random_values(count, seed));
+    data.emplace_back(static_cast<size_t>(count), 1.0F);
+    const size_t at = data.size() - 4;
+    tensors.push_back(
+        {data[at].data(), data[at + 1].data(), data[at + 2].data(), data[at + 3].data(), count, 0.01F, 1});
+    total += count;
+  }
+  int64_t number = 1;
+  for (auto _ : state) {
+    kernel({tensors.data(), static_cast<int64_t>(tensors.size()), 1e-4, 0.9, 0.999, 1e-8, number++, 1.0});
+  }
+  bench::set_rate(state, "GB/s", 28.0 * static_cast<double>(total));
+}
+
+void norm(benchmark::State& state, void (*kernel)(const SumSquares<float>&)) {
+  std::vector<std::vector<float>> data;
+  std::vector<const float*> pointers;
+  const std::vector<int64_t> counts = numels(state);
+  double total = 0;
+  for (const int64_t count : counts) {
+    data.push_back(bench::random_values(count, 1));
+    pointers.push_back(data.back().data());
+    total += static_cast<double>(count);
+  }
+  double result = 0;
+  for (auto _ : state) {
+    kernel({pointers.data(), counts.data(), static_cast<int64_t>(counts.size()), &result});
+    benchmark::DoNotOptimize(result);
+  }
+  bench::set_rate(state, "GB/s", 4.0 * total);
+}
+
+void sizes(benchmark::internal::Benchmark* b) {
+  b->Arg(1 << 18)->Arg(1 << 24)->UseRealTime()->Unit(benchmark::kMicrosecond);
+}
+BENCHMARK_CAPTURE(step, kernel, fast)->Apply(sizes);
+BENCHMARK_CAPTURE(step, reference, reference::adamw<float>)->Apply(sizes);
+BENCHMARK_CAPTURE(norm, kernel, fast_squares)->Apply(sizes);
+BENCHMARK_CAPTURE(norm, reference, reference::sum_squares<float>)->Apply(sizes);
+
+}  // namespace
+}  // namespace clipcap
+
+BENCHMARK_MAIN();

@@ -1,0 +1,34 @@
+// The distillation loss with its gradient, the kernel and the plain reference.
+#include "bench/common.h"
+#include "tensor/kernels/l1_distill.h"
+
+namespace clipcap {
+namespace {
+
+void fast(const L1Distill<float>& p) { l1_distill(kCpu, p); }
+
+void distill(benchmark::State& state, void (*kernel)(const L1Distill<float>&)) {
+  const int64_t batch = state.range(0);
+  const int64_t frames = state.range(1);
+  const int64_t dim = state.range(2);
+  const auto student = bench::random_values(batch * frames * dim, 1);
+  const auto teacher = bench::random_values(batch * dim, 2);
+  std::vector<float> grad(student.size());
+  float loss = 0;
+  for (auto _ : state) {
+    kernel({student.data(), teacher.data(), nullptr, &loss, grad.data(), batch, frames, dim, 0});
+    benchmark::DoNotOptimize(loss);
+  }
+  bench::set_rate(state, "GB/s", 8.0 * static_cast<double>(student.size()));
+}
+
+void sizes(benchmark::internal::Benchmark* b) {
+  b->Args({32, 12, 512})->Args({512, 12, 512})->UseRealTime()->Unit(benchmark::kMicrosecond);
+}
+BENCHMARK_CAPTURE(distill, kernel, fast)->Apply(sizes);
+BENCHMARK_CAPTURE(distill, reference, reference::l1_distill<float>)->Apply(sizes);
+
+}  // namespace
+}  // namespace clipcap
+
+BENCHMARK_MAIN();

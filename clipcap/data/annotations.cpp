@@ -19,7 +19,8 @@ constexpr int kMostDepth = 32;
 json parse_file(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
-  CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; at most ", kMostBytes, " expected");
+  CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; at most ", kMostBytes,
+              " expected");
   const auto* text = reinterpret_cast<const char*>(bytes.data());
   bool too_deep = false;
   // Depth is checked on the raw text: cheap, and before the parser builds anything.
@@ -43,7 +44,10 @@ json parse_file(const std::filesystem::path& path) {
     return json::parse(text, text + bytes.size());
   } catch (const json::parse_error& error) {
     const size_t upto = std::min(bytes.size(), error.byte);
-    fail_input(path.string(), ": line ", 1 + std::count(text, text + upto, '\n'), " (byte ", upto, "): not valid JSON");
+    fail_input(path.string(), ": line ", 1 + std::count(text, text + upto, '\n'), " (byte ", upto,
+               "): not valid JSON");
+  } catch (const json::exception&) {
+    fail_input(path.string(), ": not valid JSON (a number is out of range)");
   }
 }
 
@@ -66,7 +70,9 @@ const json& list_member(const json& object, const char* key, const std::string& 
   return value;
 }
 
-std::string element(const std::string& where, const char* key, size_t i) { return concat_text(where, key, "[", i, "]"); }
+std::string element(const std::string& where, const char* key, size_t i) {
+  return concat_text(where, key, "[", i, "]");
+}
 
 // A list of words with or without <sos> … <eos>.
 std::vector<std::string> token_list(const json& value, const std::string& where) {
@@ -95,7 +101,8 @@ std::vector<Annotation> aspect(const json& caption, const char* key, const std::
   const json& list = list_member(caption, key, where);
   for (size_t i = 0; i < list.size(); ++i) {
     const std::string place = element(where + ".", key, i);
-    CHECK_INPUT(list[i].is_array() && list[i].size() == 2 && list[i][0].is_string(), place, ": expected [text, [words]]");
+    CHECK_INPUT(list[i].is_array() && list[i].size() == 2 && list[i][0].is_string(), place,
+                ": expected [text, [words]]");
     annotations.push_back({list[i][0].get<std::string>(), token_list(list[i][1], place)});
   }
   return annotations;
@@ -136,21 +143,45 @@ void read_msrvtt(const std::filesystem::path& path, Builder& builder) {
   }
 }
 
-void read_v2c(const std::filesystem::path& path, Builder& builder) {
+// "videos": {"train": [0, 1], "val": [], "test": [2]} of a V2C info file, whose numbers may be strings.
+void read_v2c_splits(const std::filesystem::path& path, Builder& builder) {
+  const json root = parse_file(path);
+  const std::string name = path.string();
+  const json& videos = member(root, "videos", name);
+  for (ClipEntry& clip : builder.dataset.clips) clip.split.clear();
+  for (const auto& [key, split] : {std::pair{"train", "train"}, {"val", "validate"}, {"test", "test"}}) {
+    CHECK_INPUT(videos.is_object(), name, ": videos: expected an object, found ", videos.type_name());
+    if (!videos.contains(key)) continue;
+    const json& list = list_member(videos, key, name + ": videos");
+    for (size_t i = 0; i < list.size(); ++i) {
+      const bool number = list[i].is_number_unsigned();
+      CHECK_INPUT(number || list[i].is_string(), element(name + ": videos.", key, i),
+                  ": expected the number of a video, found ", list[i].type_name());
+      const std::string id = number ? std::to_string(list[i].get<uint64_t>()) : list[i].get<std::string>();
+      const auto found = builder.by_id.find("video" + id);
+      if (found == builder.by_id.end()) continue;  // a clip without annotations here
+      std::string& chosen = builder.dataset.clips[found->second].split;
+      if (chosen.empty()) chosen = split;
+    }
+  }
+}
+
+void read_v2c(const std::filesystem::path& path, Builder& builder, bool adds_clips) {
   const json root = parse_file(path);
   const std::string name = path.string();
   CHECK_INPUT(root.is_object(), name, ": expected an object of videos, found ", root.type_name());
   for (const auto& [id, list] : root.items()) {
     const std::string video = name + ": " + id;
     CHECK_INPUT(list.is_array(), video, ": expected a list of captions, found ", list.type_name());
-    const auto known = builder.by_id.find(id);
-    if (known == builder.by_id.end()) continue;  // V2C covers videos that a subset of MSR-VTT lacks
-    ClipEntry& clip = builder.dataset.clips[known->second];
+    const bool known = builder.by_id.contains(id);
+    if (!known && !adds_clips) continue;  // V2C covers videos that a subset of MSR-VTT lacks
+    ClipEntry& clip = builder.clip(id, "train");
     for (size_t i = 0; i < list.size(); ++i) {
       const std::string where = concat_text(video, "[", i, "]");
       Caption caption;
       caption.caption.tokens = token_list(member(list[i], "final_caption", where), where + ".final_caption");
-      caption.caption.text = list[i].contains("caption") ? text_member(list[i], "caption", where) : joined(caption.caption.tokens);
+      caption.caption.text = list[i].contains("caption") ? text_member(list[i], "caption", where)
+                                                         : joined(caption.caption.tokens);
       caption.intention = aspect(list[i], "intention", where);
       caption.effect = aspect(list[i], "effect", where);
       caption.attribute = aspect(list[i], "attribute", where);
@@ -170,7 +201,20 @@ void read_v2c(const std::filesystem::path& path, Builder& builder) {
 // File names come from elsewhere: they may not lead out of the folder.
 bool stays_inside(const std::filesystem::path& name) {
   if (name.empty() || name.is_absolute()) return false;
-  return std::none_of(name.begin(), name.end(), [](const std::filesystem::path& part) { return part == ".."; });
+  return std::none_of(name.begin(), name.end(),
+                      [](const std::filesystem::path& part) { return part == ".."; });
+}
+
+// Subtitles, descriptions and half-loaded files share a clip's name: only folders and these endings are
+// media.
+bool is_media(const std::filesystem::path& path) {
+  static const std::set<std::string> endings{".mp4", ".avi", ".mkv",  ".webm", ".mov",  ".gif",
+                                             ".m4v", ".mpg", ".mpeg", ".ts",   ".flv",  ".wmv",
+                                             ".ogv", ".3gp", ".npy",  ".jpg",  ".jpeg", ".png"};
+  std::string ending = path.extension().string();
+  for (char& c : ending) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  std::error_code error;
+  return endings.contains(ending) || std::filesystem::is_directory(path, error);
 }
 
 void find_media(const std::filesystem::path& folder, Builder& builder) {
@@ -179,19 +223,24 @@ void find_media(const std::filesystem::path& folder, Builder& builder) {
     std::error_code error;
     const std::filesystem::path place = *part == '\0' ? folder : folder / part;
     std::vector<std::filesystem::path> entries;
-    for (const auto& entry : std::filesystem::directory_iterator(place, error)) entries.push_back(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator(place, error))
+      entries.push_back(entry.path());
     std::sort(entries.begin(), entries.end());
-    for (const std::filesystem::path& path : entries) by_stem.emplace(path.stem().string(), path);
+    for (const std::filesystem::path& path : entries) {
+      if (is_media(path)) by_stem.emplace(path.stem().string(), path);
+    }
   }
   for (ClipEntry& clip : builder.dataset.clips) {
     const auto named = builder.file_names.find(clip.video_id);
     if (named != builder.file_names.end()) {
-      CHECK_INPUT(stays_inside(named->second), folder.string(), ": clip ", clip.video_id, ": file \"", named->second,
-                  "\" leads out of the folder");
+      CHECK_INPUT(stays_inside(named->second), folder.string(), ": clip ", clip.video_id, ": file \"",
+                  named->second, "\" leads out of the folder");
       for (const std::filesystem::path& place : {folder / named->second, folder / "videos" / named->second}) {
-        if (clip.file.empty() && std::filesystem::exists(place)) clip.file = place;
+        std::error_code error;
+        if (clip.file.empty() && std::filesystem::exists(place, error)) clip.file = place;
       }
-      CHECK_INPUT(!clip.file.empty(), folder.string(), ": clip ", clip.video_id, ": file \"", named->second, "\" is not there");
+      CHECK_INPUT(!clip.file.empty(), folder.string(), ": clip ", clip.video_id, ": file \"", named->second,
+                  "\" is not there");
       continue;
     }
     const auto found = by_stem.find(clip.video_id);
@@ -202,12 +251,14 @@ void find_media(const std::filesystem::path& folder, Builder& builder) {
 }  // namespace
 
 std::vector<std::string> split_words(const std::string& text) {
-  static const std::set<std::string> dropped{"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"};
+  static const std::set<std::string> dropped{"''", "'", "``", "`", "--"};
   std::vector<std::string> words;
   std::string word;
   const auto finish = [&] {
-    // Punctuation hangs on the word before it: "kitchen." is the word "kitchen".
-    while (!word.empty() && std::string_view(".,!?;:\"").find(word.back()) != std::string_view::npos) word.pop_back();
+    // Punctuation hangs on the word before it: "kitchen." is the word "kitchen". A colon and a lone hyphen
+    // stay: they are words of MSR-VTT's captions, whose counts are known.
+    while (!word.empty() && std::string_view(".,!?;\"").find(word.back()) != std::string_view::npos)
+      word.pop_back();
     while (!word.empty() && word.front() == '"') word.erase(word.begin());
     if (!word.empty() && !dropped.contains(word)) words.push_back(word);
     word.clear();
@@ -228,18 +279,27 @@ Dataset read_dataset(const std::filesystem::path& folder, const DatasetOptions& 
   CHECK_INPUT(std::filesystem::is_directory(folder, error), folder.string(), ": no such data folder");
   std::vector<std::filesystem::path> msrvtt;
   std::vector<std::filesystem::path> v2c;
+  std::vector<std::filesystem::path> v2c_info;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (!name.ends_with(".json")) continue;
     if (name.find("videodatainfo") != std::string::npos) msrvtt.push_back(entry.path());
-    if (name.find("V2C") != std::string::npos && name.find("caption") != std::string::npos) v2c.push_back(entry.path());
+    if (name.find("V2C") != std::string::npos && name.find("caption") != std::string::npos)
+      v2c.push_back(entry.path());
+    if (name == "v2c_info.json" || (name == "msrvtt_new_info.json" && v2c_info.empty())) {
+      v2c_info.assign(1, entry.path());  // both hold splits; the commonsense file's is V2C's own
+    }
   }
-  CHECK_INPUT(!msrvtt.empty(), folder.string(), ": no videodatainfo.json in this folder");
+  CHECK_INPUT(!msrvtt.empty() || !v2c.empty(), folder.string(),
+              ": no videodatainfo.json and no V2C caption file in this folder");
+  CHECK_INPUT(!options.v2c_splits || !v2c_info.empty(), folder.string(),
+              ": no v2c_info.json to take the splits from");
   std::sort(msrvtt.begin(), msrvtt.end());
   std::sort(v2c.begin(), v2c.end());
   Builder builder;
   for (const auto& path : msrvtt) read_msrvtt(path, builder);
-  for (const auto& path : v2c) read_v2c(path, builder);
+  for (const auto& path : v2c) read_v2c(path, builder, msrvtt.empty());
+  if (!v2c_info.empty() && (options.v2c_splits || msrvtt.empty())) read_v2c_splits(v2c_info.front(), builder);
   if (options.find_media) find_media(folder, builder);
   return std::move(builder.dataset);
 }

@@ -1,6 +1,7 @@
 #include "clipcap/data/feature_cache.h"
 
 #include <cstdlib>
+#include <span>
 
 #include "clipcap/data/image.h"
 #include "clipcap/data/sha256.h"
@@ -20,7 +21,15 @@ std::filesystem::path cache_folder() {
   return {};
 }
 
-std::filesystem::path entry_path(const std::string& key) { return cache_folder() / "features" / (key + ".safetensors"); }
+std::string checksum(const std::vector<float>& values) {
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span(values)));
+  return hash.hex();
+}
+
+std::filesystem::path entry_path(const std::string& key) {
+  return cache_folder() / "features" / (key + ".safetensors");
+}
 
 }  // namespace
 
@@ -44,22 +53,28 @@ std::optional<std::vector<float>> load_cached_features(const std::string& key, i
   try {
     const SafetensorsFile file = read_safetensors(entry_path(key));
     const auto found = file.tensors.find("features");
-    if (found == file.tensors.end() || found->second.rank() != 2 || found->second.dtype() != DType::f32) return std::nullopt;
+    if (found == file.tensors.end() || found->second.rank() != 2 || found->second.dtype() != DType::f32)
+      return std::nullopt;
+    std::vector<float> values = found->second.to_vector<float>();
+    const auto expected = file.metadata.find("sha256");
+    if (expected == file.metadata.end() || expected->second != checksum(values)) return std::nullopt;
     rows = found->second.dim(0);
     dim = found->second.dim(1);
-    return found->second.to_vector<float>();
+    return values;
   } catch (const Error&) {
     return std::nullopt;  // a damaged entry is made anew
   }
 }
 
-void store_cached_features(const std::string& key, const std::vector<float>& values, int64_t rows, int64_t dim) {
+void store_cached_features(const std::string& key, const std::vector<float>& values, int64_t rows,
+                           int64_t dim) {
   if (cache_folder().empty()) return;
   std::error_code error;
   std::filesystem::create_directories(entry_path(key).parent_path(), error);
   if (error) return;
   try {
-    write_safetensors(entry_path(key), {{"features", Tensor::from(values, {rows, dim})}});
+    write_safetensors(entry_path(key), {{"features", Tensor::from(values, {rows, dim})}},
+                      {{"sha256", checksum(values)}});
   } catch (const Error&) {
     return;
   }

@@ -29,6 +29,7 @@ namespace clipcap {
 namespace {
 
 constexpr size_t kMostBytes = 256U << 20U;
+constexpr int64_t kMostPixels = int64_t{1} << 27;
 
 bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
   return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
@@ -70,25 +71,27 @@ bool is_picture(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   using namespace std::string_view_literals;
-  return begins_with(bytes, "\xff\xd8\xff"sv) || begins_with(bytes, "\x89PNG\r\n\x1a\n"sv) || begins_with(bytes, "BM"sv);
+  return begins_with(bytes, "\xff\xd8\xff"sv) || begins_with(bytes, "\x89PNG\r\n\x1a\n"sv) ||
+         begins_with(bytes, "BM"sv);
 }
 
 Image read_picture(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   CHECK_INPUT(!bytes.empty(), path.string(), ": the file is empty");
-  CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; a picture has at most ", kMostBytes);
+  CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; a picture has at most ",
+              kMostBytes);
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(bytes.size());
   int width = 0;
   int height = 0;
   int channels = 0;
-  CHECK_INPUT(stbi_info_from_memory(data, size, &width, &height, &channels) == 1, path.string(), ": not a picture (",
-              stbi_failure_reason(), ")");
-  CHECK_INPUT(width > 0 && height > 0 && int64_t{width} * height <= (int64_t{1} << 27), path.string(), ": ", width, " x ", height,
-              " pixels are too many");
-  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(stbi_load_from_memory(data, size, &width, &height, &channels, 3),
-                                                         stbi_image_free);
+  CHECK_INPUT(stbi_info_from_memory(data, size, &width, &height, &channels) == 1, path.string(),
+              ": not a picture (", stbi_failure_reason(), ")");
+  CHECK_INPUT(width > 0 && height > 0 && int64_t{width} * height <= kMostPixels, path.string(), ": ", width,
+              " x ", height, " pixels are too many");
+  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
+      stbi_load_from_memory(data, size, &width, &height, &channels, 3), stbi_image_free);
   CHECK_INPUT(pixels != nullptr, path.string(), ": broken picture (", stbi_failure_reason(), ")");
   Image image{width, height, {}};
   image.rgb.assign(pixels.get(), pixels.get() + static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
@@ -97,10 +100,15 @@ Image read_picture(const std::filesystem::path& path) {
 
 std::vector<std::filesystem::path> list_frame_folder(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  std::error_code error;
+  const std::filesystem::directory_iterator entries(folder, error);
+  CHECK_INPUT(!error, folder.string(), ": ", error.message());
+  for (const auto& entry : entries) {
     std::string ending = entry.path().extension().string();
-    std::transform(ending.begin(), ending.end(), ending.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".bmp") names.push_back(entry.path());
+    std::transform(ending.begin(), ending.end(), ending.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    if (ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".bmp")
+      names.push_back(entry.path());
   }
   CHECK_INPUT(!names.empty(), folder.string(), ": a folder without JPEG or PNG frames");
   std::sort(names.begin(), names.end(), [](const std::filesystem::path& a, const std::filesystem::path& b) {

@@ -85,3 +85,5 @@ BENCHMARK(backward)
 
 }  // namespace
 }  // namespace clipcap
+
+BENCHMARK_MAIN();

@@ -57,3 +57,5 @@ BENCHMARK(softmax)
 
 }  // namespace
 }  // namespace clipcap
+
+BENCHMARK_MAIN();

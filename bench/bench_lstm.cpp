@@ -59,3 +59,5 @@ BENCHMARK(backward)->Name("lstm_bwd")->Apply(sizes);
 
 }  // namespace
 }  // namespace clipcap
+
+BENCHMARK_MAIN();

@@ -69,7 +69,7 @@ LoadedModel load_model(const std::filesystem::path& directory, bool pack) {
     const SafetensorsFile file = read_safetensors(weights);
     nn::load_state_dict(*loaded.model, file.tensors, weights.string(), pack);
     if (pack) {
-      nn::pack_for_inference(*loaded.model);
+      nn::pack_for_inference(*loaded.model, [&file] { file.file->forget_pages(); });
       // What is left (tables, norms) is small: copied, so that the mapped file can go.
       for (nn::NamedParameter& parameter : nn::parameters(*loaded.model)) {
         parameter.variable.set_value(parameter.variable.value().clone());

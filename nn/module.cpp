@@ -19,10 +19,18 @@ class EachParameter : public Visitor {
 };
 
 class Packer : public Visitor {
+ public:
+  explicit Packer(const std::function<void()>& after_each) : after_each_(after_each) {}
+
+ private:
   void on_parameter(const std::string&, Variable&) override {}
   void on_module(const std::string&, Module& module) override {
-    if (auto* linear = dynamic_cast<Linear*>(&module)) linear->pack();
+    auto* linear = dynamic_cast<Linear*>(&module);
+    if (linear == nullptr) return;
+    linear->pack();
+    if (after_each_) after_each_();
   }
+  const std::function<void()>& after_each_;
 };
 
 void each_parameter(Module& module, std::function<void(const std::string&, Variable&)> action) {
@@ -66,8 +74,8 @@ void set_requires_grad(Module& module, bool requires_grad) {
   each_parameter(module, [&](const std::string&, Variable& parameter) { parameter.set_requires_grad(requires_grad); });
 }
 
-void pack_for_inference(Module& module) {
-  Packer packer;
+void pack_for_inference(Module& module, const std::function<void()>& after_each) {
+  Packer packer(after_each);
   packer("", module);
   release_cached_host_memory();
 }

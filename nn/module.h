@@ -65,7 +65,8 @@ struct NamedParameter {
 void convert(Module& module, DType dtype);
 void set_requires_grad(Module& module, bool requires_grad);
 /// Packs the weight of every Linear below for inference and drops the originals; forward then works only under NoGrad.
-void pack_for_inference(Module& module);
+/// `after_each` runs after every layer: where the originals are a mapped file, its pages can go one layer at a time.
+void pack_for_inference(Module& module, const std::function<void()>& after_each = {});
 
 using StateDict = std::map<std::string, Tensor>;
 [[nodiscard]] StateDict state_dict(Module& module);

@@ -99,6 +99,25 @@ TEST_CASE("broken pictures are named", "[image]") {
   CHECK_THROWS_AS(read_picture(folder.path()), InputError);
 }
 
+TEST_CASE("JPEGs that old decoders overrun are refused", "[image]") {
+  const TemporaryFolder folder("image_jpeg");
+  std::string codes = kJpeg;
+  const size_t table = codes.find("\xff\xc4");
+  REQUIRE(table != std::string::npos);
+  for (size_t i = 5; i < 21; ++i) codes[table + i] = '\xff';  // 4080 codes
+  std::string sizes = kJpeg;
+  const size_t frame = sizes.find("\xff\xc0");
+  REQUIRE(frame != std::string::npos);
+  sizes[frame + 11] = 0x31;  // one component 3 wide, the next 2
+  sizes[frame + 14] = 0x21;
+  for (const std::string& bytes : {codes, sizes}) {
+    const std::filesystem::path path = folder.write("broken.jpg", bytes);
+    CHECK(message_of<InputError>([&] {
+            static_cast<void>(read_picture(path));
+          }).find("broken picture (bad") != std::string::npos);
+  }
+}
+
 TEST_CASE("damaged pictures give an error or a picture", "[image]") {
   const TemporaryFolder folder("image_damaged");
   for (unsigned variant = 0; variant < 300; ++variant) {

@@ -39,7 +39,8 @@ nlohmann::json fixture() {
 }  // namespace
 
 TEST_CASE("resize gives Pillow's bytes", "[preprocess]") {
-  for (const auto& entry : fixture()["resize"]) {
+  const nlohmann::json golden = fixture();
+  for (const auto& entry : golden["resize"]) {
     INFO(entry["from"].dump() << " to " << entry["to"].dump() << " " << entry["filter"]);
     const ResizeFilter filter = entry["filter"] == "bicubic" ? ResizeFilter::bicubic : ResizeFilter::bilinear;
     const Image result =
@@ -52,7 +53,8 @@ TEST_CASE("resize gives Pillow's bytes", "[preprocess]") {
 }
 
 TEST_CASE("CLIP's resize, crop and normalisation equal Pillow's and NumPy's", "[preprocess]") {
-  for (const auto& entry : fixture()["crop"]) {
+  const nlohmann::json golden = fixture();
+  for (const auto& entry : golden["crop"]) {
     INFO(entry["from"].dump() << " side " << entry["side"]);
     const Image image = formula_picture(entry["from"][0], entry["from"][1]);
     const int64_t side = entry["side"];

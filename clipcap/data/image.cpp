@@ -16,6 +16,7 @@
 #define STB_IMAGE_STATIC
 #define STBI_NO_STDIO
 #define STBI_NO_HDR
+#define STBI_NO_GIF
 #define STBI_NO_LINEAR
 #define STBI_NO_PSD
 #define STBI_NO_TGA
@@ -33,6 +34,53 @@ constexpr int64_t kMostPixels = int64_t{1} << 27;
 
 bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
   return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+}
+
+// Old releases of stb_image (2.27 is in Debian 12 and Ubuntu 22.04) write past their tables when a JPEG
+// declares more than 256 Huffman codes, or component sizes that do not divide each other. This walks through
+// the segments as stb_image does and gives the reason for refusing such a file, or nothing.
+const char* jpeg_defect(std::span<const std::byte> bytes) {
+  const auto at = [&](size_t i) { return i < bytes.size() ? std::to_integer<uint32_t>(bytes[i]) : 0U; };
+  const auto huffman_defect = [&](size_t segment) {
+    auto left = static_cast<int64_t>(at(segment) << 8U | at(segment + 1)) - 2;
+    for (size_t table = segment + 2; left > 0 && table < bytes.size();) {
+      uint32_t codes = 0;
+      for (size_t i = 1; i <= 16; ++i) codes += at(table + i);
+      if (codes > 256) return true;
+      table += 17 + codes;
+      left -= 17 + codes;
+    }
+    return false;
+  };
+  size_t i = 2;
+  bool in_scans = false;
+  while (i + 1 < bytes.size()) {
+    if (at(i) != 0xff) {
+      ++i;
+      continue;
+    }
+    while (at(i) == 0xff) ++i;
+    const uint32_t marker = at(i++);
+    if (marker == 0xc4 && huffman_defect(i)) return "bad Huffman table";
+    if (marker >= 0xc0 && marker <= 0xc2) {
+      const uint32_t components = at(i + 7);
+      uint32_t most[2] = {1, 1};
+      for (uint32_t c = 0; c < components; ++c) {
+        most[0] = std::max(most[0], at(i + 9 + 3 * c) >> 4U);
+        most[1] = std::max(most[1], at(i + 9 + 3 * c) & 15U);
+      }
+      for (uint32_t c = 0; c < components; ++c) {
+        const uint32_t size[2] = {at(i + 9 + 3 * c) >> 4U, at(i + 9 + 3 * c) & 15U};
+        for (int side = 0; side < 2; ++side) {
+          if (size[side] == 0 || most[side] % size[side] != 0) return "bad component size";
+        }
+      }
+    }
+    // From the first scan on a segment may begin anywhere, where a broken scan happens to end.
+    in_scans = in_scans || marker == 0xda;
+    if (!in_scans) i += std::max(2U, at(i) << 8U | at(i + 1));
+  }
+  return nullptr;
 }
 
 // Digits compare by value, everything else by character.
@@ -81,6 +129,10 @@ Image read_picture(const std::filesystem::path& path) {
   CHECK_INPUT(!bytes.empty(), path.string(), ": the file is empty");
   CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; a picture has at most ",
               kMostBytes);
+  if (begins_with(bytes, "\xff\xd8")) {
+    const char* defect = jpeg_defect(bytes);
+    CHECK_INPUT(defect == nullptr, path.string(), ": broken picture (", defect, ")");
+  }
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(bytes.size());
   int width = 0;

@@ -1,4 +1,4 @@
-// Pictures: 8-bit RGB in memory, and the JPEG, PNG, GIF and BMP files that stb_image decodes.
+// Pictures: 8-bit RGB in memory, and the JPEG, PNG and BMP files that stb_image decodes.
 #pragma once
 
 #include <cstdint>

@@ -53,7 +53,6 @@ const char* jpeg_defect(std::span<const std::byte> bytes) {
     return false;
   };
   size_t i = 2;
-  bool in_scans = false;
   while (i + 1 < bytes.size()) {
     if (at(i) != 0xff) {
       ++i;
@@ -61,6 +60,8 @@ const char* jpeg_defect(std::span<const std::byte> bytes) {
     }
     while (at(i) == 0xff) ++i;
     const uint32_t marker = at(i++);
+    if (marker == 0 || (marker >= 0xd0 && marker <= 0xd7)) continue;  // an escaped byte of a scan, a restart
+    if (marker == 0xd9) break;                                        // the end; phones append films to it
     if (marker == 0xc4 && huffman_defect(i)) return "bad Huffman table";
     if (marker >= 0xc0 && marker <= 0xc2) {
       const uint32_t components = at(i + 7);
@@ -76,9 +77,7 @@ const char* jpeg_defect(std::span<const std::byte> bytes) {
         }
       }
     }
-    // From the first scan on a segment may begin anywhere, where a broken scan happens to end.
-    in_scans = in_scans || marker == 0xda;
-    if (!in_scans) i += std::max(2U, at(i) << 8U | at(i + 1));
+    i += std::max(2U, at(i) << 8U | at(i + 1));
   }
   return nullptr;
 }

@@ -1,6 +1,6 @@
-// Reverse-mode differentiation without recursion: the pending node with the largest creation id is always next.
-// Inputs are created before outputs, so that order is a reverse topological one; branches that lead nowhere are
-// never entered, and sums are formed in a fixed order.
+// Reverse-mode differentiation without recursion: the pending node with the largest creation id is always
+// next. Inputs are created before outputs, so that order is a reverse topological one; branches that lead
+// nowhere are never entered, and sums are formed in a fixed order.
 #include <queue>
 #include <unordered_map>
 #include <utility>
@@ -25,7 +25,9 @@ void accumulate(Tensor& total, Tensor grad) {
 }
 
 struct Later {
-  bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const { return a->id < b->id; }
+  bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const {
+    return a->id < b->id;
+  }
 };
 
 }  // namespace
@@ -38,7 +40,8 @@ void Variable::backward(bool keep_graph) const {
 
 void Variable::backward(const Tensor& output_grad, bool keep_graph) const {
   CHECK(requires_grad(), "backward: nothing behind this variable requires a gradient");
-  CHECK(output_grad.shape() == shape(), "backward: gradient is ", output_grad.shape(), ", variable ", shape());
+  CHECK(output_grad.shape() == shape(), "backward: gradient is ", output_grad.shape(), ", variable ",
+        shape());
   const NoGrad guard;
   if (is_leaf()) {
     accumulate(state_->grad, output_grad.clone());
@@ -61,7 +64,8 @@ void Variable::backward(const Tensor& output_grad, bool keep_graph) const {
     auto found = pending.find(node.get());
     std::vector<Tensor> grads = std::move(found->second);
     pending.erase(found);
-    CHECK(node->backward, "backward: the graph behind ", node->name, " was released by an earlier backward()");
+    CHECK(node->backward, "backward: the graph behind ", node->name,
+          " was released by an earlier backward()");
     std::vector<Tensor> input_grads = node->backward(grads);
     CHECK(input_grads.size() == node->inputs.size(), node->name, ": backward gave ", input_grads.size(),
           " gradients for ", node->inputs.size(), " inputs");

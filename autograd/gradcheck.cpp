@@ -19,8 +19,8 @@ double weighted_sum(const Variable& output, const Tensor& weights) {
 
 }  // namespace
 
-GradcheckResult gradcheck(const std::function<Variable()>& function, std::span<const Variable> inputs, double step,
-                          int64_t sample) {
+GradcheckResult gradcheck(const std::function<Variable()>& function, std::span<const Variable> inputs,
+                          double step, int64_t sample) {
   for (const Variable& input : inputs) {
     CHECK(input.dtype() == DType::f64 && input.is_leaf() && input.value().is_contiguous(),
           "gradcheck: inputs must be contiguous f64 leaves");
@@ -37,7 +37,8 @@ GradcheckResult gradcheck(const std::function<Variable()>& function, std::span<c
   for (size_t n = 0; n < inputs.size(); ++n) {
     double* values = inputs[n].value().data<double>();
     const int64_t count = inputs[n].value().numel();
-    const Tensor grad = inputs[n].grad().defined() ? inputs[n].grad().contiguous() : Tensor::zeros(inputs[n].shape(), DType::f64);
+    const Tensor grad = inputs[n].grad().defined() ? inputs[n].grad().contiguous()
+                                                   : Tensor::zeros(inputs[n].shape(), DType::f64);
     const int64_t tried = std::min(count, sample);
     for (int64_t i = 0; i < tried; ++i) {
       const int64_t at = tried == count ? i : i * count / tried;
@@ -53,8 +54,8 @@ GradcheckResult gradcheck(const std::function<Variable()>& function, std::span<c
       ++result.elements;
       if (!(error <= result.worst)) {
         result.worst = error;
-        result.place = concat_text("input ", n, " ", inputs[n].shape(), ", element ", at, ": analytic ", analytic,
-                                   ", numeric ", numeric);
+        result.place = concat_text("input ", n, " ", inputs[n].shape(), ", element ", at, ": analytic ",
+                                   analytic, ", numeric ", numeric);
       }
     }
   }

@@ -23,7 +23,8 @@ struct Edge {
 };
 
 /// Gradients of the outputs in (undefined = none arrived), gradients of the inputs out (undefined = none).
-/// Closures capture Tensors, never Variables: the capture list is what is saved for backward, and no cycle can form.
+/// Closures capture Tensors, never Variables: the capture list is what is saved for backward, and no cycle
+/// can form.
 using BackwardFunction = std::function<std::vector<Tensor>(std::span<const Tensor> output_grads)>;
 
 struct Node {

@@ -56,27 +56,28 @@ struct ResidualNorm {
 
 // ---- attention and recurrence (ops_sequence.cpp)
 struct AttentionOptions {
-  Tensor key_valid;           // u8 [B,Tk], 1 = attend; undefined = all
-  bool causal = false;        // query i attends keys j <= i + causal_offset
+  Tensor key_valid;     // u8 [B,Tk], 1 = attend; undefined = all
+  bool causal = false;  // query i attends keys j <= i + causal_offset
   int64_t causal_offset = 0;
-  double scale = 0;           // 0 = 1/sqrt(K)
+  double scale = 0;  // 0 = 1/sqrt(K)
 };
 /// q [B,Tq,H,K], k and v [B,Tk,H,K] (any strides with adjacent K): [B,Tq,H,K]. Softmax(q k^T * scale) v.
-[[nodiscard]] Variable attention(const Variable& q, const Variable& k, const Variable& v, const AttentionOptions& options);
+[[nodiscard]] Variable attention(const Variable& q, const Variable& k, const Variable& v,
+                                 const AttentionOptions& options);
 
 struct LstmOutput {
   Variable h;       // [B,T,H], zero rows past each length
   Variable h_last;  // [B,H]
   Variable c_last;  // [B,H]
 };
-/// One layer over x_gates [B,T,4H] = x W_ih^T + b (gates i,f,g,o); w_hh [4H,H]; h0, c0 [B,H] or undefined (zeros);
-/// lengths i32 [B] or undefined (all T).
-[[nodiscard]] LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h0, const Variable& c0,
-                              const Tensor& lengths, bool reverse);
+/// One layer over x_gates [B,T,4H] = x W_ih^T + b (gates i,f,g,o); w_hh [4H,H]; h0, c0 [B,H] or undefined
+/// (zeros); lengths i32 [B] or undefined (all T).
+[[nodiscard]] LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h0,
+                              const Variable& c0, const Tensor& lengths, bool reverse);
 
 // ---- losses (ops_loss.cpp)
-/// Mean over counted rows of the label-smoothed cross-entropy; logits [...,V], targets i32 [...]. Rows whose target is
-/// `ignore_index` do not count; no counted row gives 0.
+/// Mean over counted rows of the label-smoothed cross-entropy; logits [...,V], targets i32 [...]. Rows whose
+/// target is `ignore_index` do not count; no counted row gives 0.
 [[nodiscard]] Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ignore_index,
                                      double label_smoothing);
 /// Masked L1 distillation (eq. 6): student [B,n,D], teacher [B,D] or [B,n,D] (no gradient), valid u8 [B,n] or

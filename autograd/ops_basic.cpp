@@ -36,15 +36,17 @@ Variable mul(const Variable& a, const Variable& b) {
 }
 
 Variable scale(const Variable& x, double factor) {
-  return make_result("scale", ops::affine(x.value(), factor), {x},
-                     [factor](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::affine(g[0], factor)}; });
+  return make_result(
+      "scale", ops::affine(x.value(), factor), {x},
+      [factor](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::affine(g[0], factor)}; });
 }
 
 Variable sum(const Variable& x) {
   const Shape shape = x.shape();
-  return make_result("sum", ops::sum_all(x.value()), {x}, [shape](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {g[0].expand(shape).contiguous()};
-  });
+  return make_result("sum", ops::sum_all(x.value()), {x},
+                     [shape](std::span<const Tensor> g) -> std::vector<Tensor> {
+                       return {g[0].expand(shape).contiguous()};
+                     });
 }
 
 Variable mean(const Variable& x) {
@@ -54,22 +56,23 @@ Variable mean(const Variable& x) {
 
 Variable reshape(const Variable& x, const Shape& shape) {
   const Shape before = x.shape();
-  return make_result("reshape", x.value().reshape(shape), {x}, [before](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {g[0].reshape(before)};
-  });
+  return make_result(
+      "reshape", x.value().reshape(shape), {x},
+      [before](std::span<const Tensor> g) -> std::vector<Tensor> { return {g[0].reshape(before)}; });
 }
 
 Variable reshape(const Variable& x, std::initializer_list<int64_t> sizes) {
   const Shape before = x.shape();
-  return make_result("reshape", x.value().reshape(sizes), {x}, [before](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {g[0].reshape(before)};
-  });
+  return make_result(
+      "reshape", x.value().reshape(sizes), {x},
+      [before](std::span<const Tensor> g) -> std::vector<Tensor> { return {g[0].reshape(before)}; });
 }
 
 Variable transpose(const Variable& x, int i, int j) {
-  return make_result("transpose", x.value().transpose(i, j), {x}, [i, j](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {g[0].transpose(i, j).contiguous()};
-  });
+  return make_result("transpose", x.value().transpose(i, j), {x},
+                     [i, j](std::span<const Tensor> g) -> std::vector<Tensor> {
+                       return {g[0].transpose(i, j).contiguous()};
+                     });
 }
 
 Variable slice(const Variable& x, int dim, int64_t start, int64_t length) {
@@ -102,8 +105,9 @@ Variable concat(const std::vector<Variable>& parts, int dim) {
 
 Variable expand(const Variable& x, const Shape& shape) {
   const Shape before = x.shape();
-  return make_result("expand", x.value().expand(shape).contiguous(), {x},
-                     [before](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::sum_to(g[0], before)}; });
+  return make_result(
+      "expand", x.value().expand(shape).contiguous(), {x},
+      [before](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::sum_to(g[0], before)}; });
 }
 
 Variable matmul(const Variable& a, const Variable& b) {
@@ -111,17 +115,18 @@ Variable matmul(const Variable& a, const Variable& b) {
   const Tensor y = b.value();
   const bool want_a = a.requires_grad();
   const bool want_b = b.requires_grad();
-  return make_result("matmul", ops::matmul(x, y), {a, b}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
-    Tensor da;
-    Tensor db;
-    if (want_a) da = ops::matmul(g[0], y, false, true);
-    if (want_b && y.rank() == 2) {  // shared by every row of a
-      db = ops::matmul(x.reshape({-1, x.dim(-1)}), g[0].reshape({-1, g[0].dim(-1)}), true, false);
-    } else if (want_b) {
-      db = ops::matmul(x, g[0], true, false);
-    }
-    return {da, db};
-  });
+  return make_result(
+      "matmul", ops::matmul(x, y), {a, b}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+        Tensor da;
+        Tensor db;
+        if (want_a) da = ops::matmul(g[0], y, false, true);
+        if (want_b && y.rank() == 2) {  // shared by every row of a
+          db = ops::matmul(x.reshape({-1, x.dim(-1)}), g[0].reshape({-1, g[0].dim(-1)}), true, false);
+        } else if (want_b) {
+          db = ops::matmul(x, g[0], true, false);
+        }
+        return {da, db};
+      });
 }
 
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias) {
@@ -130,8 +135,8 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias)
   const bool want_x = x.requires_grad();
   const bool want_w = weight.requires_grad();
   const bool want_b = bias.requires_grad();
-  return make_result("linear", ops::linear(input, w, bias.defined() ? bias.value() : Tensor()), {x, weight, bias},
-                     [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+  return make_result("linear", ops::linear(input, w, bias.defined() ? bias.value() : Tensor()),
+                     {x, weight, bias}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
                        const int64_t n = w.dim(0);
                        const int64_t rows = g[0].numel() / std::max<int64_t>(1, n);
                        const Tensor dy = g[0].reshape({rows, n});

@@ -6,7 +6,8 @@
 
 namespace clipcap::diff {
 
-Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ignore_index, double label_smoothing) {
+Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ignore_index,
+                       double label_smoothing) {
   const Tensor x = logits.value().contiguous();
   CHECK(targets.dtype() == DType::i32 && x.rank() >= 1 && targets.rank() == x.rank() - 1,
         "cross_entropy: logits are ", x.shape(), ", targets ", targets.dtype(), ' ', targets.shape(),
@@ -32,9 +33,8 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ig
     p.vocab = x.dim(-1);
     dispatch(clipcap::cross_entropy, reference::cross_entropy<double>, x.device(), p);
   });
-  return make_result("cross_entropy", loss, {logits}, [dx](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {ops::mul(dx, g[0])};
-  });
+  return make_result("cross_entropy", loss, {logits},
+                     [dx](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::mul(dx, g[0])}; });
 }
 
 Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor& valid) {
@@ -43,12 +43,13 @@ Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor
   check_same_kind("l1_distill", x, target);
   CHECK(x.rank() == 3, "l1_distill: student is ", x.shape(), "; expected [B,n,D]");
   const bool per_frame = target.rank() == 3;
-  CHECK(per_frame ? target.shape() == x.shape() : target.shape() == Shape({x.dim(0), x.dim(2)}), "l1_distill: student is ",
-        x.shape(), ", teacher ", target.shape(), "; expected [", x.dim(0), ", ", x.dim(2), "] or the student's shape");
+  CHECK(per_frame ? target.shape() == x.shape() : target.shape() == Shape({x.dim(0), x.dim(2)}),
+        "l1_distill: student is ", x.shape(), ", teacher ", target.shape(), "; expected [", x.dim(0), ", ",
+        x.dim(2), "] or the student's shape");
   Tensor mask;
   if (valid.defined()) {
-    CHECK(valid.dtype() == DType::u8 && valid.shape() == Shape({x.dim(0), x.dim(1)}), "l1_distill: valid is ", valid.dtype(),
-          ' ', valid.shape(), ", student ", x.shape());
+    CHECK(valid.dtype() == DType::u8 && valid.shape() == Shape({x.dim(0), x.dim(1)}), "l1_distill: valid is ",
+          valid.dtype(), ' ', valid.shape(), ", student ", x.shape());
     mask = valid.contiguous();
   }
   const bool record = any_requires_grad({&student});
@@ -68,9 +69,8 @@ Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor
     p.teacher_row_stride = per_frame ? x.dim(2) : 0;
     dispatch(clipcap::l1_distill, reference::l1_distill<double>, x.device(), p);
   });
-  return make_result("l1_distill", loss, {student}, [dx](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {ops::mul(dx, g[0])};
-  });
+  return make_result("l1_distill", loss, {student},
+                     [dx](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::mul(dx, g[0])}; });
 }
 
 }  // namespace clipcap::diff

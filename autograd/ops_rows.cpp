@@ -31,8 +31,8 @@ Variable bias_activation(const Variable& x, const Variable& bias, Activation act
   Tensor y = Tensor::empty(input.shape(), input.dtype(), input.device());
   visit_compute_dtype("bias_activation", input.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const BiasActivationFwd<T> p{input.data<T>(), data_or_null<T>(offset), y.data<T>(), rows_of(input), input.dim(-1),
-                                 activation};
+    const BiasActivationFwd<T> p{input.data<T>(), data_or_null<T>(offset), y.data<T>(),
+                                 rows_of(input),  input.dim(-1),           activation};
     dispatch(bias_activation_fwd, reference::bias_activation_fwd<double>, input.device(), p);
   });
   const bool want_bias = bias.requires_grad();
@@ -42,17 +42,17 @@ Variable bias_activation(const Variable& x, const Variable& bias, Activation act
     Tensor dbias = want_bias ? Tensor::empty(offset.shape(), input.dtype(), input.device()) : Tensor();
     visit_compute_dtype("bias_activation", input.dtype(), [&](auto tag) {
       using T = decltype(tag);
-      const BiasActivationBwd<T> p{dy.data<T>(),         input.data<T>(),        data_or_null<T>(offset),
-                                   dx.data<T>(),         data_or_null<T>(dbias), rows_of(input),
-                                   input.dim(-1),        activation};
+      const BiasActivationBwd<T> p{
+          dy.data<T>(),           input.data<T>(), data_or_null<T>(offset), dx.data<T>(),
+          data_or_null<T>(dbias), rows_of(input),  input.dim(-1),           activation};
       dispatch(bias_activation_bwd, reference::bias_activation_bwd<double>, input.device(), p);
     });
     return {dx, dbias};
   });
 }
 
-ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const Variable& gamma, const Variable& beta,
-                            double eps) {
+ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const Variable& gamma,
+                            const Variable& beta, double eps) {
   const Tensor input = x.value().contiguous();
   const Tensor other = residual.defined() ? residual.value().contiguous() : Tensor();
   const Tensor weight = gamma.value().contiguous();
@@ -61,7 +61,8 @@ ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const V
   check_vector("layer_norm", "bias", bias, input);
   if (other.defined()) {
     check_same_kind("layer_norm", input, other);
-    CHECK(other.shape() == input.shape(), "layer_norm: residual is ", other.shape(), " but x is ", input.shape());
+    CHECK(other.shape() == input.shape(), "layer_norm: residual is ", other.shape(), " but x is ",
+          input.shape());
   }
   const int64_t rows = rows_of(input);
   Tensor sum = other.defined() ? Tensor::empty(input.shape(), input.dtype(), input.device()) : input;
@@ -128,7 +129,8 @@ Variable dropout(const Variable& x, double p, Generator& generator) {
     Tensor y = Tensor::empty(source.shape(), source.dtype(), source.device());
     visit_compute_dtype("dropout", source.dtype(), [&](auto tag) {
       using T = decltype(tag);
-      const Dropout<T> params{source.data<T>(), nullptr, y.data<T>(), source.numel(), static_cast<float>(p), seed, stream};
+      const Dropout<T> params{source.data<T>(),      nullptr, y.data<T>(), source.numel(),
+                              static_cast<float>(p), seed,    stream};
       dispatch(clipcap::dropout, reference::dropout<double>, source.device(), params);
     });
     return y;

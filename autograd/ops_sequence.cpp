@@ -12,9 +12,7 @@ namespace {
 AttentionStrides strides_of(const Tensor& x) { return {x.stride(0), x.stride(1), x.stride(2)}; }
 
 // The kernels read [B,T,H,K] through strides but want the K values of a head adjacent.
-Tensor with_adjacent_heads(const Tensor& x) {
-  return x.dim(3) <= 1 || x.stride(3) == 1 ? x : x.contiguous();
-}
+Tensor with_adjacent_heads(const Tensor& x) { return x.dim(3) <= 1 || x.stride(3) == 1 ? x : x.contiguous(); }
 
 template <class T>
 T* data_or_null(const Tensor& x) {
@@ -23,7 +21,8 @@ T* data_or_null(const Tensor& x) {
 
 }  // namespace
 
-Variable attention(const Variable& query, const Variable& key, const Variable& value, const AttentionOptions& options) {
+Variable attention(const Variable& query, const Variable& key, const Variable& value,
+                   const AttentionOptions& options) {
   CHECK(query.value().rank() == 4 && key.value().rank() == 4, "attention: query is ", query.shape(), ", key ",
         key.shape(), "; expected [B,T,H,K]");
   const Tensor q = with_adjacent_heads(query.value());
@@ -36,9 +35,12 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
   Tensor valid;
   if (options.key_valid.defined()) {
     valid = options.key_valid.contiguous();
-    CHECK(valid.shape() == Shape({k.dim(0), k.dim(1)}), "attention: key_valid is ", valid.shape(), ", key ", k.shape());
+    CHECK(valid.shape() == Shape({k.dim(0), k.dim(1)}), "attention: key_valid is ", valid.shape(), ", key ",
+          k.shape());
   }
-  const double factor = options.scale != 0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, q.dim(3))));
+  const double factor = options.scale != 0
+                            ? options.scale
+                            : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, q.dim(3))));
   const bool causal = options.causal;
   const int64_t causal_offset = options.causal_offset;
   const bool record = any_requires_grad({&query, &key, &value});
@@ -67,43 +69,44 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
     p.scale = static_cast<T>(factor);
     dispatch(attention_fwd, reference::attention_fwd<double>, q.device(), p);
   });
-  return make_result("attention", o, {query, key, value}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
-    const Tensor d_o = g[0].contiguous();
-    Tensor dq = Tensor::empty(q.shape(), q.dtype(), q.device());
-    Tensor dk = Tensor::empty(k.shape(), k.dtype(), k.device());
-    Tensor dv = Tensor::empty(v.shape(), v.dtype(), v.device());
-    visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
-      using T = decltype(tag);
-      AttentionBwd<T> p{};
-      p.q = q.data<T>();
-      p.k = k.data<T>();
-      p.v = v.data<T>();
-      p.o = o.data<T>();
-      p.lse = lse.data<T>();
-      p.d_o = d_o.data<T>();
-      p.dq = dq.data<T>();
-      p.dk = dk.data<T>();
-      p.dv = dv.data<T>();
-      p.key_valid = data_or_null<uint8_t>(valid);
-      p.batch = q.dim(0);
-      p.heads = q.dim(2);
-      p.q_len = q.dim(1);
-      p.k_len = k.dim(1);
-      p.head_dim = q.dim(3);
-      p.q_strides = strides_of(q);
-      p.k_strides = strides_of(k);
-      p.v_strides = strides_of(v);
-      p.o_strides = strides_of(o);
-      p.dq_strides = strides_of(dq);
-      p.dk_strides = strides_of(dk);
-      p.dv_strides = strides_of(dv);
-      p.causal = causal;
-      p.causal_offset = causal_offset;
-      p.scale = static_cast<T>(factor);
-      dispatch(attention_bwd, reference::attention_bwd<double>, q.device(), p);
-    });
-    return {dq, dk, dv};
-  });
+  return make_result("attention", o, {query, key, value},
+                     [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+                       const Tensor d_o = g[0].contiguous();
+                       Tensor dq = Tensor::empty(q.shape(), q.dtype(), q.device());
+                       Tensor dk = Tensor::empty(k.shape(), k.dtype(), k.device());
+                       Tensor dv = Tensor::empty(v.shape(), v.dtype(), v.device());
+                       visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
+                         using T = decltype(tag);
+                         AttentionBwd<T> p{};
+                         p.q = q.data<T>();
+                         p.k = k.data<T>();
+                         p.v = v.data<T>();
+                         p.o = o.data<T>();
+                         p.lse = lse.data<T>();
+                         p.d_o = d_o.data<T>();
+                         p.dq = dq.data<T>();
+                         p.dk = dk.data<T>();
+                         p.dv = dv.data<T>();
+                         p.key_valid = data_or_null<uint8_t>(valid);
+                         p.batch = q.dim(0);
+                         p.heads = q.dim(2);
+                         p.q_len = q.dim(1);
+                         p.k_len = k.dim(1);
+                         p.head_dim = q.dim(3);
+                         p.q_strides = strides_of(q);
+                         p.k_strides = strides_of(k);
+                         p.v_strides = strides_of(v);
+                         p.o_strides = strides_of(o);
+                         p.dq_strides = strides_of(dq);
+                         p.dk_strides = strides_of(dk);
+                         p.dv_strides = strides_of(dv);
+                         p.causal = causal;
+                         p.causal_offset = causal_offset;
+                         p.scale = static_cast<T>(factor);
+                         dispatch(attention_bwd, reference::attention_bwd<double>, q.device(), p);
+                       });
+                       return {dq, dk, dv};
+                     });
 }
 
 LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h0, const Variable& c0,
@@ -111,21 +114,21 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
   const Tensor x = x_gates.value().contiguous();
   const Tensor w = w_hh.value().contiguous();
   check_same_kind("lstm", x, w);
-  CHECK(x.rank() == 3 && w.rank() == 2 && w.dim(0) == 4 * w.dim(1) && x.dim(2) == w.dim(0), "lstm: gates are ", x.shape(),
-        ", recurrent weight ", w.shape(), "; expected [B,T,4H] and [4H,H]");
+  CHECK(x.rank() == 3 && w.rank() == 2 && w.dim(0) == 4 * w.dim(1) && x.dim(2) == w.dim(0),
+        "lstm: gates are ", x.shape(), ", recurrent weight ", w.shape(), "; expected [B,T,4H] and [4H,H]");
   const int64_t batch = x.dim(0);
   const int64_t steps = x.dim(1);
   const int64_t hidden = w.dim(1);
   const Tensor first_h = h0.defined() ? h0.value().contiguous() : Tensor();
   const Tensor first_c = c0.defined() ? c0.value().contiguous() : Tensor();
   for (const Tensor& state : {first_h, first_c}) {
-    CHECK(!state.defined() || state.shape() == Shape({batch, hidden}), "lstm: initial state is ", state.shape(),
-          "; expected [", batch, ", ", hidden, "]");
+    CHECK(!state.defined() || state.shape() == Shape({batch, hidden}), "lstm: initial state is ",
+          state.shape(), "; expected [", batch, ", ", hidden, "]");
   }
   Tensor length = lengths;
   if (length.defined()) {
-    CHECK(length.shape() == Shape({batch}) && length.dtype() == DType::i32, "lstm: lengths are ", length.dtype(), ' ',
-          length.shape(), "; expected i32 [", batch, "]");
+    CHECK(length.shape() == Shape({batch}) && length.dtype() == DType::i32, "lstm: lengths are ",
+          length.dtype(), ' ', length.shape(), "; expected i32 [", batch, "]");
     length = length.contiguous();
   }
   const bool record = any_requires_grad({&x_gates, &w_hh, &h0, &c0});
@@ -181,8 +184,9 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
       p.reverse = reverse;
       dispatch(lstm_bwd, reference::lstm_bwd<double>, x.device(), p);
     });
-    // dW_hh = sum over steps of dgates^T h_previous, one GEMM over all steps. In reverse the previous step of t is
-    // t + 1, and h0 stands before each sequence's own last step; rows past a length have zero gates either way.
+    // dW_hh = sum over steps of dgates^T h_previous, one GEMM over all steps. In reverse the previous step of
+    // t is t + 1, and h0 stands before each sequence's own last step; rows past a length have zero gates
+    // either way.
     Tensor previous = Tensor::zeros(h.shape(), h.dtype(), h.device());
     if (steps > 1) {
       previous.slice(1, reverse ? 0 : 1, steps - 1).copy_from(h.slice(1, reverse ? 1 : 0, steps - 1));
@@ -194,15 +198,19 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
         for (int64_t b = 0; b < batch; ++b) {
           const int64_t end = length.defined() ? length.data<int32_t>()[b] : steps;
           if (end > 0) {
-            previous.slice(0, b, 1).slice(1, end - 1, 1).copy_from(first_h.slice(0, b, 1).reshape({1, 1, hidden}));
+            previous.slice(0, b, 1)
+                .slice(1, end - 1, 1)
+                .copy_from(first_h.slice(0, b, 1).reshape({1, 1, hidden}));
           }
         }
       }
     }
-    const Tensor dw = ops::matmul(dx.reshape({batch * steps, 4 * hidden}), previous.reshape({batch * steps, hidden}), true);
+    const Tensor dw =
+        ops::matmul(dx.reshape({batch * steps, 4 * hidden}), previous.reshape({batch * steps, hidden}), true);
     return {dx, dw, dh0, dc0};
   };
-  std::vector<Variable> results = make_results("lstm", {h, h_last, c_last}, {x_gates, w_hh, h0, c0}, backward);
+  std::vector<Variable> results =
+      make_results("lstm", {h, h_last, c_last}, {x_gates, w_hh, h0, c0}, backward);
   return {results[0], results[1], results[2]};
 }
 

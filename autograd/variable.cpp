@@ -9,10 +9,12 @@ std::atomic<uint64_t> next_node_id{1};
 thread_local bool grad_disabled = false;
 }  // namespace
 
-Node::Node(const char* op_name, int output_count) : name(op_name), id(next_node_id++), outputs(output_count) {}
+Node::Node(const char* op_name, int output_count)
+    : name(op_name), id(next_node_id++), outputs(output_count) {}
 
 Node::~Node() {
-  // The first node to die collects what it alone kept alive; nodes dying inside the loop find their inputs gone.
+  // The first node to die collects what it alone kept alive; nodes dying inside the loop find their inputs
+  // gone.
   std::vector<std::shared_ptr<Node>> doomed;
   const auto collect = [&doomed](Node& node) {
     for (Edge& edge : node.inputs) {
@@ -30,7 +32,8 @@ Node::~Node() {
 
 Variable::Variable(Tensor value, bool requires_grad) : state_(std::make_shared<VariableState>()) {
   CHECK(value.defined(), "Variable: undefined tensor");
-  CHECK(!requires_grad || is_floating(value.dtype()), "Variable: a ", value.dtype(), " tensor has no gradient");
+  CHECK(!requires_grad || is_floating(value.dtype()), "Variable: a ", value.dtype(),
+        " tensor has no gradient");
   state_->value = std::move(value);
   state_->requires_grad = requires_grad;
 }

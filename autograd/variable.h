@@ -1,5 +1,6 @@
-// Variable: a Tensor and how it was made. A handle: copies share value and gradient, so the optimizer's copy and the
-// module's member are the same parameter. Plain Tensors carry no history, so forgetting a gradient does not compile.
+// Variable: a Tensor and how it was made. A handle: copies share value and gradient, so the optimizer's copy
+// and the module's member are the same parameter. Plain Tensors carry no history, so forgetting a gradient
+// does not compile.
 #pragma once
 
 #include <memory>
@@ -71,7 +72,8 @@ class NoGrad {
 [[nodiscard]] bool any_requires_grad(std::initializer_list<const Variable*> inputs);
 
 /// The result of an operation: records `backward` when gradients are on and an input wants one.
-[[nodiscard]] Variable make_result(const char* op, Tensor value, std::vector<Variable> inputs, BackwardFunction backward);
+[[nodiscard]] Variable make_result(const char* op, Tensor value, std::vector<Variable> inputs,
+                                   BackwardFunction backward);
 /// The same for operations with several outputs (an LSTM's h and c).
 [[nodiscard]] std::vector<Variable> make_results(const char* op, std::vector<Tensor> values,
                                                  std::vector<Variable> inputs, BackwardFunction backward);

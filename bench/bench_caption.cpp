@@ -1,5 +1,6 @@
-// From a video file to its caption with ViT-B/16 geometry, 32 frames, greedy; beside the image encoder's GEMMs alone,
-// run by the GEMM library on packed weights of the same shapes. The ratio of the two is what matters.
+// From a video file to its caption with ViT-B/16 geometry, 32 frames, greedy; beside the image encoder's
+// GEMMs alone, run by the GEMM library on packed weights of the same shapes. The ratio of the two is what
+// matters.
 #include <benchmark/benchmark.h>
 
 #include <filesystem>
@@ -23,7 +24,8 @@ const std::filesystem::path& folder() {
     std::vector<Image> frames;
     for (int i = 0; i < 96; ++i) {
       Image image{640, 360, std::vector<uint8_t>(640 * 360 * 3)};
-      for (size_t j = 0; j < image.rgb.size(); ++j) image.rgb[j] = static_cast<uint8_t>((j / 7 + static_cast<size_t>(i) * 3) % 251);
+      for (size_t j = 0; j < image.rgb.size(); ++j)
+        image.rgb[j] = static_cast<uint8_t>((j / 7 + static_cast<size_t>(i) * 3) % 251);
       frames.push_back(std::move(image));
     }
     write_video(made / "clip.mp4", frames, {});
@@ -48,7 +50,8 @@ void whole_caption(benchmark::State& state) {
     const FeatureBatch batch = stack_features(features);
     benchmark::DoNotOptimize(describe_clips(*loaded.model, batch.features, batch.lengths, {}));
   }
-  state.counters["weight_MB"] = static_cast<double>(std::filesystem::file_size(folder() / "model.safetensors")) / 1e6;
+  state.counters["weight_MB"] =
+      static_cast<double>(std::filesystem::file_size(folder() / "model.safetensors")) / 1e6;
 }
 BENCHMARK(whole_caption)->Unit(benchmark::kMillisecond)->UseRealTime()->MinTime(5);
 
@@ -75,7 +78,8 @@ void encoder_gemms_alone(benchmark::State& state) {
   std::vector<float> bias(3072, 0.1F);
   std::vector<PackedLinear> layers;
   for (int layer = 0; layer < 12; ++layer) {
-    for (const Product& p : products) layers.emplace_back(weight.data(), bias.data(), p.n, p.k, Activation::none, false);
+    for (const Product& p : products)
+      layers.emplace_back(weight.data(), bias.data(), p.n, p.k, Activation::none, false);
   }
   std::vector<float> x(static_cast<size_t>(kRows * 3072), 0.5F);
   std::vector<float> y(static_cast<size_t>(kRows * 3072));

@@ -38,7 +38,8 @@ Field field(std::string key, double& target, double least, double most, std::str
           [&target, least, most](const json& value, const std::string& where) {
             CHECK_INPUT(value.is_number(), where, ": expected a number, found ", value.dump());
             target = value.get<double>();
-            CHECK_INPUT(target >= least && target <= most, where, ": ", target, " is outside [", least, ", ", most, "]");
+            CHECK_INPUT(target >= least && target <= most, where, ": ", target, " is outside [", least, ", ",
+                        most, "]");
           }};
 }
 
@@ -57,8 +58,8 @@ Field field(std::string key, std::string& target, std::vector<std::string> allow
             const std::string text = value.get<std::string>();
             std::string list;
             for (const std::string& word : allowed) list += (list.empty() ? "" : ", ") + word;
-            CHECK_INPUT(allowed.empty() || std::find(allowed.begin(), allowed.end(), text) != allowed.end(), where, ": \"",
-                        text, "\"; expected one of ", list);
+            CHECK_INPUT(allowed.empty() || std::find(allowed.begin(), allowed.end(), text) != allowed.end(),
+                        where, ": \"", text, "\"; expected one of ", list);
             target = text;
           }};
 }
@@ -96,18 +97,22 @@ std::vector<Field> fields(Config& c) {
   return {
       field("model.encoder", m.encoder, {"vit-b-16", "vit-b-32", "vit-l-14", "custom"},
             "image encoder, or an object with the six keys below"),
-      field("model.encoder.resolution", m.geometry.resolution, 1, 4096, "pixels a side of a preprocessed frame"),
+      field("model.encoder.resolution", m.geometry.resolution, 1, 4096,
+            "pixels a side of a preprocessed frame"),
       field("model.encoder.patch", m.geometry.patch, 1, 1024, "pixels a side of a ViT patch"),
       field("model.encoder.width", m.geometry.width, 1, 16384, "width of the ViT"),
       field("model.encoder.layers", m.geometry.layers, 0, 256, "layers of the ViT"),
       field("model.encoder.heads", m.geometry.heads, 1, 256, "attention heads of the ViT"),
-      field("model.encoder.embed", m.geometry.embed, 1, 16384, "size of a frame's feature, and of the text feature"),
-      field("model.text.width", m.text.width, 1, 16384, "width of the text tower (teacher of the distillation)"),
+      field("model.encoder.embed", m.geometry.embed, 1, 16384,
+            "size of a frame's feature, and of the text feature"),
+      field("model.text.width", m.text.width, 1, 16384,
+            "width of the text tower (teacher of the distillation)"),
       field("model.text.layers", m.text.layers, 0, 256, "layers of the text tower"),
       field("model.text.heads", m.text.heads, 1, 256, "attention heads of the text tower"),
       field("model.frames", m.frames, 1, 4096, "frames taken from a clip (n)"),
       field("model.dim", m.dim, 8, 16384, "width of the captioner (d)"),
-      field("model.fusion.kind", m.fusion_kind, {"lstm", "transformer", "conv1d"}, "fusion block of every scale"),
+      field("model.fusion.kind", m.fusion_kind, {"lstm", "transformer", "conv1d"},
+            "fusion block of every scale"),
       field("model.fusion.scales", m.fusion_scales, 1, 3, "temporal scales"),
       field("model.fusion.bidirectional", m.fusion_bidirectional, "LSTM fusion in both directions"),
       field("model.vis2text.final_activation", m.vis2text_activation, {"relu", "none"},
@@ -118,13 +123,15 @@ std::vector<Field> fields(Config& c) {
       field("model.heads", m.heads, 1, 256, "attention heads of the decoders"),
       field("model.hidden", m.hidden, 1, 65536, "width of the decoders' feed-forward halves"),
       field("model.dropout", m.dropout, 0.0, 0.95, "dropout of the decoders"),
-      field("model.length.caption", m.caption_length, 3, 512, "most tokens of a caption, start and end included"),
+      field("model.length.caption", m.caption_length, 3, 512,
+            "most tokens of a caption, start and end included"),
       field("model.length.intention", m.intention_length, 3, 512, "the same for intentions"),
       field("model.length.effect", m.effect_length, 3, 512, "for effects"),
       field("model.length.attribute", m.attribute_length, 3, 512, "for attributes"),
       field("encoder.weights", c.encoder.weights, {}, "checkpoint of the encoders; empty: random and frozen"),
       field("loss.distill", c.loss.distill, 0.0, 1e6, "weight of the distillation loss (lambda)"),
-      field("loss.distill_target", c.loss.distill_target, {"pooled", "tokens"}, "one text feature a clip, or one a token"),
+      field("loss.distill_target", c.loss.distill_target, {"pooled", "tokens"},
+            "one text feature a clip, or one a token"),
       alpha_field("loss.alpha", c.loss.alpha, "weights of caption, intention, effect, attribute"),
       field("loss.label_smoothing", c.loss.label_smoothing, 0.0, 0.99, "label smoothing of all text losses"),
       field("train.steps", c.train.steps, 1, kMany, "optimizer steps"),
@@ -134,13 +141,16 @@ std::vector<Field> fields(Config& c) {
       field("train.lr_floor", c.train.lr_floor, 0.0, 1.0, "last learning rate, as a fraction of the peak"),
       field("train.weight_decay", c.train.weight_decay, 0.0, 10.0, "AdamW's decay, on matrices only"),
       field("train.clip_norm", c.train.clip_norm, 0.0, 1e9, "gradient norm limit; 0 = none"),
-      field("train.checkpoint_every", c.train.checkpoint_every, 0, kMany, "steps between checkpoints; 0 = only at the end"),
+      field("train.checkpoint_every", c.train.checkpoint_every, 0, kMany,
+            "steps between checkpoints; 0 = only at the end"),
       field("train.eval_every", c.train.eval_every, 0, kMany, "steps between validation decodes; 0 = never"),
       field("train.log_every", c.train.log_every, 1, kMany, "steps between progress lines"),
       field("train.seed", c.train.seed, 0, kMany, "seed of everything random"),
-      field("train.min_count", c.train.min_count, 0, kMany, "a word enters the vocabulary when it occurs more often"),
+      field("train.min_count", c.train.min_count, 0, kMany,
+            "a word enters the vocabulary when it occurs more often"),
       field("train.train_encoder", c.train.train_encoder, "fine-tune the image encoder end to end"),
-      field("train.encoder_lr_scale", c.train.encoder_lr_scale, 0.0, 1e3, "its learning rate, as a fraction of train.lr"),
+      field("train.encoder_lr_scale", c.train.encoder_lr_scale, 0.0, 1e3,
+            "its learning rate, as a fraction of train.lr"),
       field("data.sampling", c.data.sampling, {"middles", "linspace"},
             "frames at the middles of n equal spans, or V2C's linspace"),
       field("data.split", c.data.split, {}, "split to train on"),
@@ -165,12 +175,15 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 
 void assign(std::vector<Field>& table, const std::string& key, const json& value, const std::string& name);
 
-void assign_members(std::vector<Field>& table, const std::string& prefix, const json& object, const std::string& name) {
-  for (const auto& [key, value] : object.items()) assign(table, prefix.empty() ? key : prefix + "." + key, value, name);
+void assign_members(std::vector<Field>& table, const std::string& prefix, const json& object,
+                    const std::string& name) {
+  for (const auto& [key, value] : object.items())
+    assign(table, prefix.empty() ? key : prefix + "." + key, value, name);
 }
 
 void assign(std::vector<Field>& table, const std::string& key, const json& value, const std::string& name) {
-  const bool group = std::any_of(table.begin(), table.end(), [&](const Field& f) { return f.key.starts_with(key + "."); });
+  const bool group =
+      std::any_of(table.begin(), table.end(), [&](const Field& f) { return f.key.starts_with(key + "."); });
   if (value.is_object() && group) {
     if (key == "model.encoder") assign(table, key, json("custom"), name);
     return assign_members(table, key, value, name);
@@ -233,12 +246,13 @@ void finish_config(Config& config, const std::string& name) {
   if (m.encoder == "vit-b-16") m.geometry = {224, 16, 768, 12, 12, 512};
   if (m.encoder == "vit-b-32") m.geometry = {224, 32, 768, 12, 12, 512};
   if (m.encoder == "vit-l-14") m.geometry = {224, 14, 1024, 24, 16, 768};
-  CHECK_INPUT(m.geometry.resolution % m.geometry.patch == 0, name, ": model.encoder.resolution: ", m.geometry.resolution,
-              " is not a multiple of the patch ", m.geometry.patch);
+  CHECK_INPUT(m.geometry.resolution % m.geometry.patch == 0, name,
+              ": model.encoder.resolution: ", m.geometry.resolution, " is not a multiple of the patch ",
+              m.geometry.patch);
   CHECK_INPUT(m.geometry.width % m.geometry.heads == 0, name, ": model.encoder.heads: ", m.geometry.heads,
               " do not divide the width ", m.geometry.width);
-  CHECK_INPUT(m.text.width % m.text.heads == 0, name, ": model.text.heads: ", m.text.heads, " do not divide the width ",
-              m.text.width);
+  CHECK_INPUT(m.text.width % m.text.heads == 0, name, ": model.text.heads: ", m.text.heads,
+              " do not divide the width ", m.text.width);
   CHECK_INPUT(m.dim % m.heads == 0, name, ": model.heads: ", m.heads, " do not divide model.dim ", m.dim);
   CHECK_INPUT(m.fusion_kind != "transformer" || m.dim % 8 == 0, name, ": model.dim: ", m.dim,
               " does not divide into the fusion Transformer's 8 heads");
@@ -268,7 +282,8 @@ json config_to_json(const Config& config) {
 namespace {
 
 // JSON objects in the table's order, one key a line with its comment.
-void print_object(std::string& out, const json& object, const std::string& prefix, const std::vector<Field>& table, int depth) {
+void print_object(std::string& out, const json& object, const std::string& prefix,
+                  const std::vector<Field>& table, int depth) {
   std::vector<std::string> keys;
   for (const Field& f : table) {
     if (!f.key.starts_with(prefix)) continue;
@@ -287,7 +302,8 @@ void print_object(std::string& out, const json& object, const std::string& prefi
       out += '\n';
       continue;
     }
-    const auto f = std::find_if(table.begin(), table.end(), [&](const Field& x) { return x.key == prefix + keys[i]; });
+    const auto f =
+        std::find_if(table.begin(), table.end(), [&](const Field& x) { return x.key == prefix + keys[i]; });
     out += value.dump() + comma + "  // " + f->comment + "\n";
   }
   out += indent + "}";

@@ -1,5 +1,6 @@
-// The text decoder: a pre-LN Transformer over a memory, with tied embeddings. The caption decoder and the three
-// commonsense sub-decoders (section 2.4) are this class with different depths, memories and vocabularies.
+// The text decoder: a pre-LN Transformer over a memory, with tied embeddings. The caption decoder and the
+// three commonsense sub-decoders (section 2.4) are this class with different depths, memories and
+// vocabularies.
 #pragma once
 
 #include <vector>
@@ -25,12 +26,14 @@ class TextDecoder : public nn::Module {
 
   TextDecoder(const DecoderOptions& options, Generator& generator);
 
-  /// Teacher forcing. table [V,d] is the tied embedding; ids i32 [B,L]; memory [B,M,d], valid u8 [B,M]: hidden states
-  /// [B,L,d], normalised.
-  [[nodiscard]] Variable forward(const Variable& table, const Tensor& ids, const Variable& memory, const Tensor& valid,
-                                 const nn::Run& run) const;
+  /// Teacher forcing. table [V,d] is the tied embedding; ids i32 [B,L]; memory [B,M,d], valid u8 [B,M]:
+  /// hidden states [B,L,d], normalised.
+  [[nodiscard]] Variable forward(const Variable& table, const Tensor& ids, const Variable& memory,
+                                 const Tensor& valid, const nn::Run& run) const;
   /// hidden [...,d] to logits [...,V], the same in training and in decoding.
-  [[nodiscard]] Variable logits(const Variable& hidden, const Variable& table) const { return diff::linear(hidden, table, {}); }
+  [[nodiscard]] Variable logits(const Variable& hidden, const Variable& table) const {
+    return diff::linear(hidden, table, {});
+  }
 
   /// Decoding token by token.
   struct State {
@@ -54,7 +57,8 @@ class TextDecoder : public nn::Module {
   DecoderOptions options_;
 };
 
-/// Embedding table of a vocabulary for TextDecoder: deviation d^-1/2, so that tied logits begin near unit size.
+/// Embedding table of a vocabulary for TextDecoder: deviation d^-1/2, so that tied logits begin near unit
+/// size.
 [[nodiscard]] Variable make_token_table(int64_t vocab, int64_t dim, Generator& generator);
 
 }  // namespace clipcap

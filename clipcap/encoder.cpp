@@ -7,7 +7,8 @@
 namespace clipcap {
 
 Tensor ImageEncoder::encode(const Tensor& frames) const {
-  constexpr int64_t kFramesAtOnce = 8;  // activations of a ViT-B/16 layer: 20 MB; the GEMMs are already at full speed
+  constexpr int64_t kFramesAtOnce =
+      8;  // activations of a ViT-B/16 layer: 20 MB; the GEMMs are already at full speed
   const NoGrad guard;
   const int64_t count = frames.dim(0);
   if (count == 0) return Tensor::empty({0, feature_dim()});

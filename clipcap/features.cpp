@@ -11,7 +11,8 @@
 
 namespace clipcap {
 
-FeatureExtractor::FeatureExtractor(const ImageEncoder& encoder, const Config& config, std::string encoder_name)
+FeatureExtractor::FeatureExtractor(const ImageEncoder& encoder, const Config& config,
+                                   std::string encoder_name)
     : encoder_(encoder), config_(config) {
   if (!encoder_name.empty()) {
     cache_name_ = concat_text(encoder_name, "; ", config.model.frames, " frames by ", config.data.sampling);
@@ -21,14 +22,17 @@ FeatureExtractor::FeatureExtractor(const ImageEncoder& encoder, const Config& co
 Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
   FrameSampling sampling;
   sampling.frames = config_.model.frames;
-  sampling.rule = config_.data.sampling == "linspace" ? FrameSampling::Rule::linspace : FrameSampling::Rule::middles;
+  sampling.rule =
+      config_.data.sampling == "linspace" ? FrameSampling::Rule::linspace : FrameSampling::Rule::middles;
   const int64_t side = encoder_.resolution();
   const auto frame_size = static_cast<size_t>(3 * side * side);
   Tensor pixels = Tensor::empty({config_.model.frames, 3, side, side});
   int64_t count = 0;
   load_clip(clip, sampling, [&](int64_t, Image&& image) {
     CHECK(count < config_.model.frames, clip.string(), ": more frames than asked for");
-    clip_preprocess(image, side, std::span<float>(pixels.data<float>() + static_cast<size_t>(count) * frame_size, frame_size));
+    clip_preprocess(
+        image, side,
+        std::span<float>(pixels.data<float>() + static_cast<size_t>(count) * frame_size, frame_size));
     ++count;
   });
   CHECK_INPUT(count > 0, clip.string(), ": no frames");
@@ -38,11 +42,12 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
 Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
   if (clip.extension() == ".npy") {
     const NpyArray array = read_npy(clip);
-    CHECK_INPUT(array.shape.size() == 2 && array.shape[1] == encoder_.feature_dim() && array.shape[0] > 0, clip.string(),
-                ": features are not [n, ", encoder_.feature_dim(), "]");
+    CHECK_INPUT(array.shape.size() == 2 && array.shape[1] == encoder_.feature_dim() && array.shape[0] > 0,
+                clip.string(), ": features are not [n, ", encoder_.feature_dim(), "]");
     const int64_t rows = std::min(array.shape[0], config_.model.frames);
-    return Tensor::from(std::span<const float>(array.values.data(), static_cast<size_t>(rows * array.shape[1])),
-                        {rows, array.shape[1]});
+    return Tensor::from(
+        std::span<const float>(array.values.data(), static_cast<size_t>(rows * array.shape[1])),
+        {rows, array.shape[1]});
   }
   std::string key;
   if (!cache_name_.empty()) {
@@ -59,8 +64,8 @@ Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
 
 std::string random_encoder_name(const Config& config) {
   const VitGeometry& g = config.model.geometry;
-  return concat_text("random vit ", g.resolution, '/', g.patch, " width ", g.width, " layers ", g.layers, " heads ", g.heads,
-                     " embed ", g.embed, " seed ", config.train.seed);
+  return concat_text("random vit ", g.resolution, '/', g.patch, " width ", g.width, " layers ", g.layers,
+                     " heads ", g.heads, " embed ", g.embed, " seed ", config.train.seed);
 }
 
 FeatureBatch stack_features(std::span<const Tensor> clips) {

@@ -15,8 +15,8 @@ class FeatureExtractor {
   /// `encoder_name` identifies weights and preprocessing in the cache; empty: nothing is cached.
   FeatureExtractor(const ImageEncoder& encoder, const Config& config, std::string encoder_name);
 
-  /// Features [n_b,d_v] of a video file, a folder of frames, one picture, or a .npy of features; n_b <= model.frames.
-  /// Throws InputError naming the file.
+  /// Features [n_b,d_v] of a video file, a folder of frames, one picture, or a .npy of features; n_b <=
+  /// model.frames. Throws InputError naming the file.
   [[nodiscard]] Tensor features(const std::filesystem::path& clip) const;
   /// Preprocessed frames [n_b,3,R,R] of a clip.
   [[nodiscard]] Tensor frames(const std::filesystem::path& clip) const;

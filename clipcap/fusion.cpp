@@ -27,8 +27,8 @@ Tensor squeeze_matrix(const std::vector<int32_t>& lengths, int64_t columns, DTyp
   return matrix.to(dtype);
 }
 
-Tensor expand_matrix(const std::vector<int32_t>& from, int64_t columns, const std::vector<int32_t>& to, int64_t rows,
-                     DType dtype) {
+Tensor expand_matrix(const std::vector<int32_t>& from, int64_t columns, const std::vector<int32_t>& to,
+                     int64_t rows, DType dtype) {
   Tensor matrix = Tensor::zeros({static_cast<int64_t>(from.size()), rows, columns}, DType::f64);
   double* at = matrix.data<double>();
   for (size_t b = 0; b < from.size(); ++b) {
@@ -65,18 +65,20 @@ Tensor sinusoidal_positions(int64_t n, int64_t dim, DType dtype) {
   double* at = table.data<double>();
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < dim; ++j) {
-      const double angle =
-          static_cast<double>(i) / std::pow(10000.0, static_cast<double>(j / 2 * 2) / static_cast<double>(dim));
+      const double angle = static_cast<double>(i) /
+                           std::pow(10000.0, static_cast<double>(j / 2 * 2) / static_cast<double>(dim));
       at[i * dim + j] = j % 2 == 0 ? std::sin(angle) : std::cos(angle);
     }
   }
   return table.to(dtype);
 }
 
-FusionBlock::FusionBlock(FusionKind kind, int64_t dim, bool bidirectional, Generator& generator) : kind_(kind) {
+FusionBlock::FusionBlock(FusionKind kind, int64_t dim, bool bidirectional, Generator& generator)
+    : kind_(kind) {
   switch (kind) {
     case FusionKind::lstm:
-      CHECK_INPUT(!bidirectional || dim % 2 == 0, "model.dim: ", dim, " is odd; a bidirectional LSTM halves it");
+      CHECK_INPUT(!bidirectional || dim % 2 == 0, "model.dim: ", dim,
+                  " is odd; a bidirectional LSTM halves it");
       lstm = std::make_unique<nn::Lstm>(dim, bidirectional ? dim / 2 : dim, generator);
       if (bidirectional) lstm_reverse = std::make_unique<nn::Lstm>(dim, dim / 2, generator);
       break;
@@ -89,7 +91,8 @@ FusionBlock::FusionBlock(FusionKind kind, int64_t dim, bool bidirectional, Gener
   }
 }
 
-Variable FusionBlock::forward(const Variable& x, const std::vector<int32_t>& lengths, const nn::Run& run) const {
+Variable FusionBlock::forward(const Variable& x, const std::vector<int32_t>& lengths,
+                              const nn::Run& run) const {
   switch (kind_) {
     case FusionKind::lstm: {
       const Tensor length = Tensor::from(lengths, {x.dim(0)});
@@ -108,7 +111,8 @@ Variable FusionBlock::forward(const Variable& x, const std::vector<int32_t>& len
   return mask_rows(diff::add(conv->forward(x), x), lengths);
 }
 
-TemporalFusion::TemporalFusion(FusionKind kind, int64_t scales, int64_t dim, bool bidirectional, Generator& generator)
+TemporalFusion::TemporalFusion(FusionKind kind, int64_t scales, int64_t dim, bool bidirectional,
+                               Generator& generator)
     : aggregate(scales * dim, dim, generator, {.residual = true}), norm(dim) {
   CHECK_INPUT(scales >= 1 && scales <= 3, "model.fusion.scales: ", scales, "; expected 1, 2 or 3");
   for (int64_t s = 0; s < scales; ++s) blocks.emplace_back(kind, dim, bidirectional, generator);
@@ -116,8 +120,8 @@ TemporalFusion::TemporalFusion(FusionKind kind, int64_t scales, int64_t dim, boo
 
 Variable TemporalFusion::forward(const Variable& v, const std::vector<int32_t>& lengths, const nn::Run& run,
                                  std::vector<Variable>* activations) const {
-  CHECK(v.value().rank() == 3 && v.dim(0) == static_cast<int64_t>(lengths.size()), "TemporalFusion: v is ", v.shape(), ", ",
-        lengths.size(), " lengths");
+  CHECK(v.value().rank() == 3 && v.dim(0) == static_cast<int64_t>(lengths.size()), "TemporalFusion: v is ",
+        v.shape(), ", ", lengths.size(), " lengths");
   for (const int32_t length : lengths) {
     CHECK(length >= 1 && length <= v.dim(1), "TemporalFusion: a clip of ", length, " frames in ", v.shape());
   }

@@ -1,4 +1,5 @@
-// Multi-scale temporal fusion (section 2.3, figure 3): squeeze in time, fuse on every scale, expand, aggregate.
+// Multi-scale temporal fusion (section 2.3, figure 3): squeeze in time, fuse on every scale, expand,
+// aggregate.
 #pragma once
 
 #include <string>
@@ -17,7 +18,8 @@ class FusionBlock : public nn::Module {
  public:
   FusionBlock(FusionKind kind, int64_t dim, bool bidirectional, Generator& generator);
   /// x [B,T,d] with zero rows past each length: [B,T,d], zero rows likewise.
-  [[nodiscard]] Variable forward(const Variable& x, const std::vector<int32_t>& lengths, const nn::Run& run) const;
+  [[nodiscard]] Variable forward(const Variable& x, const std::vector<int32_t>& lengths,
+                                 const nn::Run& run) const;
   void visit(nn::Visitor& visitor) override {
     visitor("lstm", lstm);
     visitor("lstm_reverse", lstm_reverse);
@@ -42,8 +44,8 @@ class TemporalFusion : public nn::Module {
   nn::LayerNorm norm;
 
   TemporalFusion(FusionKind kind, int64_t scales, int64_t dim, bool bidirectional, Generator& generator);
-  /// v [B,n,d], lengths[b] <= n real frames: f [B,n,d], zero rows past each length. When `activations` is given, each
-  /// scale's fused rows [B,n_s,d] are put there (for explain).
+  /// v [B,n,d], lengths[b] <= n real frames: f [B,n,d], zero rows past each length. When `activations` is
+  /// given, each scale's fused rows [B,n_s,d] are put there (for explain).
   [[nodiscard]] Variable forward(const Variable& v, const std::vector<int32_t>& lengths, const nn::Run& run,
                                  std::vector<Variable>* activations = nullptr) const;
   void visit(nn::Visitor& visitor) override {
@@ -57,8 +59,8 @@ class TemporalFusion : public nn::Module {
 /// Averages pairs: row i of a clip is the mean of its real frames 2i and 2i+1.
 [[nodiscard]] Tensor squeeze_matrix(const std::vector<int32_t>& lengths, int64_t columns, DType dtype);
 /// Linear interpolation (half-pixel centres, clamped) from `from` real rows to `to` real rows of each clip.
-[[nodiscard]] Tensor expand_matrix(const std::vector<int32_t>& from, int64_t columns, const std::vector<int32_t>& to, int64_t rows,
-                                   DType dtype);
+[[nodiscard]] Tensor expand_matrix(const std::vector<int32_t>& from, int64_t columns,
+                                   const std::vector<int32_t>& to, int64_t rows, DType dtype);
 /// u8 [B,n]: 1 for the first lengths[b] rows.
 [[nodiscard]] Tensor valid_mask(const std::vector<int32_t>& lengths, int64_t n);
 /// x [B,n,d] with the rows past each length set to zero.

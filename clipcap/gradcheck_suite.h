@@ -1,5 +1,5 @@
-// Every differentiable op and every module, each with small f64 inputs of odd sizes: what `clipcap gradcheck` and the
-// tests run.
+// Every differentiable op and every module, each with small f64 inputs of odd sizes: what `clipcap gradcheck`
+// and the tests run.
 #pragma once
 
 #include <functional>

@@ -26,7 +26,8 @@ Shifted shift(const Tensor& tokens, const SpecialTokens& special) {
   auto* target = result.target.data<int32_t>();
   auto* counted = result.counted.data<uint8_t>();
   for (int64_t b = 0; b < tokens.dim(0); ++b) {
-    // A vocabulary without a padding token uses another id as filler: what follows the first eos never counts.
+    // A vocabulary without a padding token uses another id as filler: what follows the first eos never
+    // counts.
     const bool absent = input[b * length] != special.sos;
     bool ended = absent;
     for (int64_t i = b * length; i < (b + 1) * length; ++i) {
@@ -38,7 +39,8 @@ Shifted shift(const Tensor& tokens, const SpecialTokens& special) {
   return result;
 }
 
-// End-to-end training: all frames through the encoder, then back into one padded row of frames a clip, [B,n,d_v].
+// End-to-end training: all frames through the encoder, then back into one padded row of frames a clip,
+// [B,n,d_v].
 Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const nn::Run& run) {
   const Variable encoded = encoder.forward(Variable(batch.frames), run);
   const int64_t n = *std::max_element(batch.lengths.begin(), batch.lengths.end());
@@ -47,7 +49,8 @@ Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const n
   for (const int32_t length : batch.lengths) {
     const Variable own = diff::slice(encoded, 0, at, length);
     const Variable padding(Tensor::zeros({n - length, encoded.dim(1)}));
-    clips.push_back(diff::reshape(length < n ? diff::concat({own, padding}, 0) : own, {1, n, encoded.dim(1)}));
+    clips.push_back(
+        diff::reshape(length < n ? diff::concat({own, padding}, 0) : own, {1, n, encoded.dim(1)}));
     at += length;
   }
   return diff::concat(clips, 0);
@@ -55,22 +58,26 @@ Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const n
 
 }  // namespace
 
-CaptionModel::CaptionModel(const Config& config, int64_t caption_vocab, int64_t commonsense_vocab, Generator& generator)
+CaptionModel::CaptionModel(const Config& config, int64_t caption_vocab, int64_t commonsense_vocab,
+                           Generator& generator)
     : encoder(std::make_unique<VisionTower>(config.model.geometry, Activation::quick_gelu, generator)),
       fusion(parse_fusion_kind(config.model.fusion_kind), config.model.fusion_scales, config.model.dim,
              config.model.fusion_bidirectional, generator),
-      vis2text(config.model.dim, config.model.text.embed, config.model.vis2text_activation == "relu", generator),
+      vis2text(config.model.dim, config.model.text.embed, config.model.vis2text_activation == "relu",
+               generator),
       memory_type(nn::normal_parameter({2 + kAspects, config.model.dim}, 0.1, generator)),
       memory_norm(config.model.dim),
       caption_table(make_token_table(caption_vocab, config.model.dim, generator)),
-      caption_decoder(decoder_options(config.model, config.model.decoder_layers, config.model.caption_length), generator),
+      caption_decoder(decoder_options(config.model, config.model.decoder_layers, config.model.caption_length),
+                      generator),
       config_(config) {
   const ModelConfig& m = config.model;
   if (encoder->feature_dim() != m.dim) projection = nn::Linear(encoder->feature_dim(), m.dim, generator);
   if (m.text.embed != m.dim) text_projection = nn::Linear(m.text.embed, m.dim, generator);
   for (int k = 0; k < kAspects; ++k) {
     const auto at = static_cast<size_t>(k);
-    if (std::find(m.subdecoders.begin(), m.subdecoders.end(), kAspectNames[at]) == m.subdecoders.end()) continue;
+    if (std::find(m.subdecoders.begin(), m.subdecoders.end(), kAspectNames[at]) == m.subdecoders.end())
+      continue;
     subdecoders[at] =
         std::make_unique<TextDecoder>(decoder_options(m, m.subdecoder_layers, aspect_length(k)), generator);
   }
@@ -114,7 +121,8 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
   const LossConfig& weights = config_.loss;
   Losses result;
   Variable vt;
-  const Variable features = batch.frames.defined() ? encoded_frames(*encoder, batch, run) : Variable(batch.features);
+  const Variable features =
+      batch.frames.defined() ? encoded_frames(*encoder, batch, run) : Variable(batch.features);
   const Memory memory = encode(features, batch.lengths, run, &vt);
   const auto include = [&](const Variable& loss, double weight) {
     if (weight == 0.0) return;
@@ -133,15 +141,16 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
     const Shifted tokens = shift(batch.aspects[k], commonsense_tokens);
     hidden[k] = subdecoders[k]->forward(commonsense_table, tokens.input, memory.rows, memory.valid, run);
     valid[k] = tokens.counted;
-    result.aspects[k] = diff::cross_entropy(subdecoders[k]->logits(hidden[k], commonsense_table), tokens.target, -1,
-                                            weights.label_smoothing);
+    result.aspects[k] = diff::cross_entropy(subdecoders[k]->logits(hidden[k], commonsense_table),
+                                            tokens.target, -1, weights.label_smoothing);
     include(result.aspects[k], weights.alpha[k + 1]);
   }
   const Memory everything = extended(memory, hidden, valid);
   const Shifted tokens = shift(batch.caption, caption_tokens);
-  const Variable states = caption_decoder.forward(caption_table, tokens.input, everything.rows, everything.valid, run);
-  result.caption =
-      diff::cross_entropy(caption_decoder.logits(states, caption_table), tokens.target, -1, weights.label_smoothing);
+  const Variable states =
+      caption_decoder.forward(caption_table, tokens.input, everything.rows, everything.valid, run);
+  result.caption = diff::cross_entropy(caption_decoder.logits(states, caption_table), tokens.target, -1,
+                                       weights.label_smoothing);
   include(result.caption, weights.alpha[0]);
   CHECK(result.total.defined(), "CaptionModel: every loss has weight 0");
   return result;

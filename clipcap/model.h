@@ -1,11 +1,11 @@
 // CLIP4VideoCap on one screen.
 //
-//   frames [B,n,3,R,R] --encoder E_I--> v [B,n,d_v] --projection--> [B,n,d] --fusion F--> f [B,n,d]        eq. 1, 2
-//   f --Vis2Text--> vt [B,n,e]        captions --text tower E_T, frozen--> T_CLIP [B,e]                    eq. 3-5
-//   L_distill = mean |T_CLIP - vt|                                                                        eq. 6
-//   memory m = [f ; vt]  --sub-decoder k--> h_k [B,L_k,d], text      k in {intention, effect, attribute}   section 2.4
-//   [m ; h_int ; h_eff ; h_att] --caption decoder--> text                                                 figure 1
-//   L = lambda L_distill + alpha_1 L_cap + alpha_2 L_int + alpha_3 L_eff + alpha_4 L_att                    eq. 7, 8
+//   frames [B,n,3,R,R] --encoder E_I--> v [B,n,d_v] --projection--> [B,n,d] --fusion F--> f [B,n,d] eq. 1, 2
+//   f --Vis2Text--> vt [B,n,e]        captions --text tower E_T, frozen--> T_CLIP [B,e] eq. 3-5 L_distill =
+//   mean |T_CLIP - vt|                                                                        eq. 6 memory m
+//   = [f ; vt]  --sub-decoder k--> h_k [B,L_k,d], text      k in {intention, effect, attribute}   section 2.4
+//   [m ; h_int ; h_eff ; h_att] --caption decoder--> text figure 1 L = lambda L_distill + alpha_1 L_cap +
+//   alpha_2 L_int + alpha_3 L_eff + alpha_4 L_att                    eq. 7, 8
 //
 // B clips, n frames, d = 512, e the size of CLIP's joint space. Continue with nn/attention.h.
 #pragma once
@@ -35,12 +35,13 @@ struct SpecialTokens {
 
 /// One training step's input. Token rows begin with sos, end with eos and are filled with pad.
 struct Batch {
-  Tensor features;                        // [B,n,d_v], zero rows past each length; or, to train the encoder too:
-  Tensor frames;                          // [sum of lengths,3,R,R], the clips' frames one after the other
-  std::vector<int32_t> lengths;           // B: real frames of each clip
-  Tensor teacher;                         // T_CLIP [B,e] or [B,n,e]; undefined when loss.distill = 0
-  Tensor caption;                         // i32 [B,L]
-  std::array<Tensor, kAspects> aspects;   // i32 [B,L_k]; a clip without annotation is all pad. Unused: undefined
+  Tensor features;               // [B,n,d_v], zero rows past each length; or, to train the encoder too:
+  Tensor frames;                 // [sum of lengths,3,R,R], the clips' frames one after the other
+  std::vector<int32_t> lengths;  // B: real frames of each clip
+  Tensor teacher;                // T_CLIP [B,e] or [B,n,e]; undefined when loss.distill = 0
+  Tensor caption;                // i32 [B,L]
+  std::array<Tensor, kAspects>
+      aspects;  // i32 [B,L_k]; a clip without annotation is all pad. Unused: undefined
 };
 
 /// Scalars of eq. 7 and 8; undefined where a part is off.
@@ -61,9 +62,10 @@ class CaptionModel : public nn::Module {
  public:
   CaptionModel(const Config& config, int64_t caption_vocab, int64_t commonsense_vocab, Generator& generator);
 
-  /// Features [B,n,d_v] of clips with lengths[b] real frames: m = [f ; vt]. `vis2text_rows` receives vt [B,n,e].
-  [[nodiscard]] Memory encode(const Variable& features, const std::vector<int32_t>& lengths, const nn::Run& run,
-                              Variable* vis2text_rows = nullptr) const;
+  /// Features [B,n,d_v] of clips with lengths[b] real frames: m = [f ; vt]. `vis2text_rows` receives vt
+  /// [B,n,e].
+  [[nodiscard]] Memory encode(const Variable& features, const std::vector<int32_t>& lengths,
+                              const nn::Run& run, Variable* vis2text_rows = nullptr) const;
   /// All losses of a batch with teacher forcing.
   [[nodiscard]] Losses losses(const Batch& batch, const nn::Run& run) const;
   /// m with the hidden states of the sub-decoders appended, type embeddings added.
@@ -72,15 +74,15 @@ class CaptionModel : public nn::Module {
 
   void visit(nn::Visitor& visitor) override;
 
-  std::unique_ptr<ImageEncoder> encoder;                          // "encoder.*"
-  nn::Linear projection;                                          // d_v -> d when they differ
+  std::unique_ptr<ImageEncoder> encoder;  // "encoder.*"
+  nn::Linear projection;                  // d_v -> d when they differ
   TemporalFusion fusion;
   Vis2Text vis2text;
-  nn::Linear text_projection;                                     // e -> d when they differ
-  Variable memory_type;                                           // [2 + 3, d]: f, vt, intention, effect, attribute
-  nn::LayerNorm memory_norm;                                      // d
-  Variable caption_table;                                         // [V,d], tied
-  Variable commonsense_table;                                     // [V_c,d], tied, shared by the sub-decoders
+  nn::Linear text_projection;  // e -> d when they differ
+  Variable memory_type;        // [2 + 3, d]: f, vt, intention, effect, attribute
+  nn::LayerNorm memory_norm;   // d
+  Variable caption_table;      // [V,d], tied
+  Variable commonsense_table;  // [V_c,d], tied, shared by the sub-decoders
   std::array<std::unique_ptr<TextDecoder>, kAspects> subdecoders;  // null where switched off
   TextDecoder caption_decoder;
   SpecialTokens caption_tokens;

@@ -21,8 +21,8 @@ uint64_t metadata_number(const SafetensorsFile& file, const std::string& name, c
   uint64_t value = 0;
   const std::string& text = found->second;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  CHECK_INPUT(error == std::errc() && end == text.data() + text.size(), name, ": metadata \"", key, "\" is \"", text,
-              "\", expected a number");
+  CHECK_INPUT(error == std::errc() && end == text.data() + text.size(), name, ": metadata \"", key,
+              "\" is \"", text, "\", expected a number");
   return value;
 }
 
@@ -34,19 +34,23 @@ json parse_json_file(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies, bool uninitialised) {
+std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies,
+                                         bool uninitialised) {
   Generator generator(static_cast<uint64_t>(config.train.seed));
   std::unique_ptr<nn::SkipInitialisation> skip;
   if (uninitialised) skip = std::make_unique<nn::SkipInitialisation>();
-  auto model = std::make_unique<CaptionModel>(config, vocabularies.caption.size(), vocabularies.commonsense.size(), generator);
+  auto model = std::make_unique<CaptionModel>(config, vocabularies.caption.size(),
+                                              vocabularies.commonsense.size(), generator);
   model->caption_tokens = special_tokens(vocabularies.caption);
   model->commonsense_tokens = special_tokens(vocabularies.commonsense);
   return model;
 }
 
-void save_model(const std::filesystem::path& directory, CaptionModel& model, const Vocabularies& vocabularies) {
+void save_model(const std::filesystem::path& directory, CaptionModel& model,
+                const Vocabularies& vocabularies) {
   write_text_file(directory / "config.json", config_to_json(model.config()).dump(2) + "\n");
-  const json vocab{{"caption", vocabularies.caption.to_json()}, {"commonsense", vocabularies.commonsense.to_json()}};
+  const json vocab{{"caption", vocabularies.caption.to_json()},
+                   {"commonsense", vocabularies.commonsense.to_json()}};
   write_text_file(directory / "vocab.json", vocab.dump(1) + "\n");
   write_safetensors(directory / "model.safetensors", nn::state_dict(model), {{"format", "clipcap"}});
 }
@@ -59,10 +63,12 @@ LoadedModel load_model(const std::filesystem::path& directory, bool pack) {
   const std::filesystem::path vocab_path = directory / "vocab.json";
   const json vocab = parse_json_file(vocab_path);
   for (const char* name : {"caption", "commonsense"}) {
-    CHECK_INPUT(vocab.is_object() && vocab.contains(name), vocab_path.string(), ": \"", name, "\" is missing");
+    CHECK_INPUT(vocab.is_object() && vocab.contains(name), vocab_path.string(), ": \"", name,
+                "\" is missing");
   }
   loaded.vocabularies.caption = Vocabulary::from_json(vocab["caption"], vocab_path.string() + ": caption");
-  loaded.vocabularies.commonsense = Vocabulary::from_json(vocab["commonsense"], vocab_path.string() + ": commonsense");
+  loaded.vocabularies.commonsense =
+      Vocabulary::from_json(vocab["commonsense"], vocab_path.string() + ": commonsense");
   loaded.model = make_model(loaded.config, loaded.vocabularies, true);
   const std::filesystem::path weights = directory / "model.safetensors";
   {
@@ -96,7 +102,8 @@ void save_checkpoint(const std::filesystem::path& directory, CaptionModel& model
                      {"config", config_to_json(model.config()).dump()}});
 }
 
-TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionModel& model, nn::AdamW& optimizer) {
+TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionModel& model,
+                              nn::AdamW& optimizer) {
   const std::string name = checkpoint_path(directory).string();
   const SafetensorsFile file = read_safetensors(name);
   TrainingState state;

@@ -1,5 +1,5 @@
-// A trained model on the disk: config.json, vocab.json, model.safetensors; and last/checkpoint.safetensors, which
-// holds everything that resuming needs in one file, so that it can be replaced in one rename.
+// A trained model on the disk: config.json, vocab.json, model.safetensors; and last/checkpoint.safetensors,
+// which holds everything that resuming needs in one file, so that it can be replaced in one rename.
 #pragma once
 
 #include <filesystem>
@@ -22,14 +22,17 @@ struct LoadedModel {
   std::unique_ptr<CaptionModel> model;
 };
 
-/// A model with fresh parameters of `seed`. With `uninitialised`, parameters only have shapes until they are loaded.
+/// A model with fresh parameters of `seed`. With `uninitialised`, parameters only have shapes until they are
+/// loaded.
 [[nodiscard]] std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies,
                                                        bool uninitialised = false);
 
 /// Writes config.json, vocab.json and model.safetensors, each complete or not at all.
-void save_model(const std::filesystem::path& directory, CaptionModel& model, const Vocabularies& vocabularies);
+void save_model(const std::filesystem::path& directory, CaptionModel& model,
+                const Vocabularies& vocabularies);
 
-/// For inference: weights are packed, originals dropped. Throws InputError naming the file and what is wrong with it.
+/// For inference: weights are packed, originals dropped. Throws InputError naming the file and what is wrong
+/// with it.
 [[nodiscard]] LoadedModel load_model(const std::filesystem::path& directory, bool pack = true);
 
 /// Where a training run stands.
@@ -39,7 +42,8 @@ struct TrainingState {
 };
 void save_checkpoint(const std::filesystem::path& directory, CaptionModel& model, const nn::AdamW& optimizer,
                      const TrainingState& state);
-[[nodiscard]] TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionModel& model, nn::AdamW& optimizer);
+[[nodiscard]] TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionModel& model,
+                                            nn::AdamW& optimizer);
 [[nodiscard]] std::filesystem::path checkpoint_path(const std::filesystem::path& directory);
 
 }  // namespace clipcap

@@ -26,7 +26,8 @@ Tensor next_log_probabilities(const TextDecoder& decoder, const Variable& hidden
   return ops::softmax(logits, true);
 }
 
-int32_t draw(const float* log_probabilities, int64_t vocab, const SearchOptions& options, Generator& generator) {
+int32_t draw(const float* log_probabilities, int64_t vocab, const SearchOptions& options,
+             Generator& generator) {
   std::vector<int32_t> order(static_cast<size_t>(vocab));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
@@ -36,7 +37,8 @@ int32_t draw(const float* log_probabilities, int64_t vocab, const SearchOptions&
   std::vector<double> weights;
   double total = 0;
   for (int64_t i = 0; i < limit; ++i) {
-    weights.push_back(std::exp((log_probabilities[order[static_cast<size_t>(i)]] - top) / options.temperature));
+    weights.push_back(
+        std::exp((log_probabilities[order[static_cast<size_t>(i)]] - top) / options.temperature));
     total += weights.back();
   }
   double kept = 0;
@@ -50,9 +52,9 @@ int32_t draw(const float* log_probabilities, int64_t vocab, const SearchOptions&
   return order[0];
 }
 
-std::vector<Hypothesis> one_row_a_clip(const TextDecoder& decoder, const Variable& table, const SpecialTokens& tokens,
-                                       const Memory& memory, const SearchOptions& options, Variable* hidden,
-                                       Tensor* hidden_valid) {
+std::vector<Hypothesis> one_row_a_clip(const TextDecoder& decoder, const Variable& table,
+                                       const SpecialTokens& tokens, const Memory& memory,
+                                       const SearchOptions& options, Variable* hidden, Tensor* hidden_valid) {
   const int64_t clips = memory.rows.dim(0);
   const int64_t most = decoder.options().max_length - 1;  // inputs read: sos and all words but eos
   std::vector<Hypothesis> result(static_cast<size_t>(clips));
@@ -90,7 +92,8 @@ std::vector<Hypothesis> one_row_a_clip(const TextDecoder& decoder, const Variabl
     Tensor valid = Tensor::empty({clips, static_cast<int64_t>(read.size())}, DType::u8);
     for (size_t step = 0; step < read.size(); ++step) {
       for (int64_t b = 0; b < clips; ++b) {
-        valid.data<uint8_t>()[b * static_cast<int64_t>(read.size()) + static_cast<int64_t>(step)] = read[step][static_cast<size_t>(b)];
+        valid.data<uint8_t>()[b * static_cast<int64_t>(read.size()) + static_cast<int64_t>(step)] =
+            read[step][static_cast<size_t>(b)];
       }
     }
     *hidden_valid = valid;
@@ -113,8 +116,9 @@ struct Candidate {
   int32_t word;
 };
 
-std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& table, const SpecialTokens& tokens,
-                                    const Memory& memory, const SearchOptions& options) {
+std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& table,
+                                    const SpecialTokens& tokens, const Memory& memory,
+                                    const SearchOptions& options) {
   const auto clips = static_cast<size_t>(memory.rows.dim(0));
   const auto width = static_cast<size_t>(options.beam);
   const int64_t most = decoder.options().max_length - 1;
@@ -128,7 +132,8 @@ std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& 
         {beam.ids, beam.log_probability, penalised(beam.log_probability, length, options.length_penalty)});
   };
   for (int64_t step = 0; step < most; ++step) {
-    const Variable row = decoder.step(state, table, Tensor::from(current, {static_cast<int64_t>(current.size())}));
+    const Variable row =
+        decoder.step(state, table, Tensor::from(current, {static_cast<int64_t>(current.size())}));
     const Tensor log_probabilities = next_log_probabilities(decoder, row, table, tokens);
     const int64_t vocab = log_probabilities.dim(1);
     std::vector<int32_t> from(clips * width);
@@ -136,7 +141,8 @@ std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& 
     for (size_t clip = 0; clip < clips; ++clip) {
       std::vector<Candidate> candidates;
       for (size_t k = 0; k < alive[clip].size(); ++k) {
-        const float* chances = log_probabilities.data<float>() + static_cast<int64_t>(clip * width + k) * vocab;
+        const float* chances =
+            log_probabilities.data<float>() + static_cast<int64_t>(clip * width + k) * vocab;
         for (int32_t word = 0; word < vocab; ++word) {
           if (chances[word] == kNever) continue;
           candidates.push_back({alive[clip][k].log_probability + chances[word], k, word});
@@ -144,9 +150,10 @@ std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& 
       }
       // Twice the width is enough: at most `width` of them can end here.
       const size_t kept = std::min(candidates.size(), 2 * width);
-      std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(kept), candidates.end(),
-                        [](const Candidate& a, const Candidate& b) {
-                          if (a.log_probability != b.log_probability) return a.log_probability > b.log_probability;
+      std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(kept),
+                        candidates.end(), [](const Candidate& a, const Candidate& b) {
+                          if (a.log_probability != b.log_probability)
+                            return a.log_probability > b.log_probability;
                           return a.beam != b.beam ? a.beam < b.beam : a.word < b.word;
                         });
       std::vector<Beam> next;
@@ -173,7 +180,8 @@ std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& 
         const size_t longest = static_cast<size_t>(most);
         if (penalised(next[0].log_probability, longest, options.length_penalty) <= best) next.clear();
       }
-      for (size_t k = next.size(); k < width; ++k) from[clip * width + k] = static_cast<int32_t>(clip * width);
+      for (size_t k = next.size(); k < width; ++k)
+        from[clip * width + k] = static_cast<int32_t>(clip * width);
       alive[clip] = std::move(next);
       any_alive = any_alive || !alive[clip].empty();
     }
@@ -182,8 +190,9 @@ std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& 
   }
   std::vector<Hypothesis> result;
   for (std::vector<Hypothesis>& ended : finished) {
-    result.push_back(*std::max_element(ended.begin(), ended.end(),
-                                       [](const Hypothesis& a, const Hypothesis& b) { return a.score < b.score; }));
+    result.push_back(
+        *std::max_element(ended.begin(), ended.end(),
+                          [](const Hypothesis& a, const Hypothesis& b) { return a.score < b.score; }));
   }
   return result;
 }
@@ -191,18 +200,20 @@ std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& 
 }  // namespace
 
 std::vector<Hypothesis> search(const TextDecoder& decoder, const Variable& table, const SpecialTokens& tokens,
-                               const Memory& memory, const SearchOptions& options, Variable* hidden, Tensor* hidden_valid) {
+                               const Memory& memory, const SearchOptions& options, Variable* hidden,
+                               Tensor* hidden_valid) {
   const NoGrad guard;
   CHECK(options.beam >= 1, "search: beam ", options.beam, "; expected at least 1");
-  CHECK(!options.sample || (options.beam == 1 && options.temperature > 0), "search: sampling takes one beam and a temperature > 0");
+  CHECK(!options.sample || (options.beam == 1 && options.temperature > 0),
+        "search: sampling takes one beam and a temperature > 0");
   if (memory.rows.dim(0) == 0) return {};
   if (options.beam == 1) return one_row_a_clip(decoder, table, tokens, memory, options, hidden, hidden_valid);
   CHECK(hidden == nullptr, "search: hidden states are kept in greedy decoding only");
   return beam_search(decoder, table, tokens, memory, options);
 }
 
-std::vector<ClipTexts> describe_clips(const CaptionModel& model, const Tensor& features, const std::vector<int32_t>& lengths,
-                                      const SearchOptions& options) {
+std::vector<ClipTexts> describe_clips(const CaptionModel& model, const Tensor& features,
+                                      const std::vector<int32_t>& lengths, const SearchOptions& options) {
   const NoGrad guard;
   std::vector<ClipTexts> texts(lengths.size());
   if (texts.empty()) return texts;
@@ -211,8 +222,9 @@ std::vector<ClipTexts> describe_clips(const CaptionModel& model, const Tensor& f
   std::array<Tensor, kAspects> valid;
   for (size_t k = 0; k < kAspects; ++k) {
     if (!model.subdecoders[k]) continue;
-    std::vector<Hypothesis> found = search(*model.subdecoders[k], model.commonsense_table, model.commonsense_tokens, memory,
-                                           SearchOptions{}, &hidden[k], &valid[k]);
+    std::vector<Hypothesis> found =
+        search(*model.subdecoders[k], model.commonsense_table, model.commonsense_tokens, memory,
+               SearchOptions{}, &hidden[k], &valid[k]);
     for (size_t b = 0; b < texts.size(); ++b) texts[b].aspects[k] = std::move(found[b]);
   }
   const Memory everything = model.extended(memory, hidden, valid);

@@ -9,12 +9,13 @@
 namespace clipcap {
 
 struct SearchOptions {
-  int64_t beam = 1;             // 1 = greedy (or sampling)
-  double length_penalty = 1.0;  // beam scores are divided by ((5 + length) / 6)^penalty (Wu et al. 2016, eq. 14)
-  bool sample = false;          // draw from the softmax instead of taking its maximum
-  double temperature = 1.0;     // of sampling
-  int64_t top_k = 0;            // sample among the k likeliest words; 0 = all
-  double top_p = 1.0;           // sample among the likeliest words that together reach p
+  int64_t beam = 1;  // 1 = greedy (or sampling)
+  double length_penalty =
+      1.0;                   // beam scores are divided by ((5 + length) / 6)^penalty (Wu et al. 2016, eq. 14)
+  bool sample = false;       // draw from the softmax instead of taking its maximum
+  double temperature = 1.0;  // of sampling
+  int64_t top_k = 0;         // sample among the k likeliest words; 0 = all
+  double top_p = 1.0;        // sample among the likeliest words that together reach p
   uint64_t seed = 0;
 };
 
@@ -26,10 +27,11 @@ struct Hypothesis {
 };
 
 /// Decodes one text for each clip of the memory. pad and sos are never produced.
-/// `hidden`, when given (greedy only), receives the hidden states [B,L,d] at the inputs read (sos, w_1, …) and
-/// `hidden_valid` u8 [B,L]: what the caption decoder attends to.
-[[nodiscard]] std::vector<Hypothesis> search(const TextDecoder& decoder, const Variable& table, const SpecialTokens& tokens,
-                                             const Memory& memory, const SearchOptions& options, Variable* hidden = nullptr,
+/// `hidden`, when given (greedy only), receives the hidden states [B,L,d] at the inputs read (sos, w_1, …)
+/// and `hidden_valid` u8 [B,L]: what the caption decoder attends to.
+[[nodiscard]] std::vector<Hypothesis> search(const TextDecoder& decoder, const Variable& table,
+                                             const SpecialTokens& tokens, const Memory& memory,
+                                             const SearchOptions& options, Variable* hidden = nullptr,
                                              Tensor* hidden_valid = nullptr);
 
 /// What the model says about each clip.
@@ -40,6 +42,7 @@ struct ClipTexts {
 
 /// Features [B,n,d_v] to texts: each sub-decoder writes greedily, then the caption decoder by `options`.
 [[nodiscard]] std::vector<ClipTexts> describe_clips(const CaptionModel& model, const Tensor& features,
-                                                    const std::vector<int32_t>& lengths, const SearchOptions& options);
+                                                    const std::vector<int32_t>& lengths,
+                                                    const SearchOptions& options);
 
 }  // namespace clipcap

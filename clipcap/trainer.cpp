@@ -37,7 +37,9 @@ class InterruptGuard {
   void (*before_)(int) = SIG_DFL;
 };
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // Reports of steps that a resumed run will do again are dropped.
 void truncate_metrics(const std::filesystem::path& path, int64_t step) {
@@ -45,7 +47,8 @@ void truncate_metrics(const std::filesystem::path& path, int64_t step) {
   std::string kept;
   for (std::string line; std::getline(in, line);) {
     const json parsed = json::parse(line, nullptr, false);
-    if (parsed.is_object() && parsed.contains("step") && parsed["step"].is_number_integer() && parsed["step"] <= step) {
+    if (parsed.is_object() && parsed.contains("step") && parsed["step"].is_number_integer() &&
+        parsed["step"] <= step) {
       kept += line + "\n";
     }
   }
@@ -62,12 +65,13 @@ class Trainer {
         model_(make_model(config, vocabularies_)),
         extractor_(*model_->encoder, config,
                    options.cache_features && !config.train.train_encoder ? random_encoder_name(config) : ""),
-        clips_(load_clips(dataset_, config.data.split, config, vocabularies_, extractor_, progress("encoding"))),
+        clips_(
+            load_clips(dataset_, config.data.split, config, vocabularies_, extractor_, progress("encoding"))),
         dropout_(static_cast<uint64_t>(config.train.seed), 1ULL << 36) {
     nn::set_requires_grad(*model_->encoder, config.train.train_encoder);
     if (config.loss.distill > 0) teacher_ = std::make_unique<Teacher>(config, vocabularies_);
-    optimizer_ = std::make_unique<nn::AdamW>(
-        nn::parameters(*model_), nn::AdamwOptions{.weight_decay = config.train.weight_decay});
+    optimizer_ = std::make_unique<nn::AdamW>(nn::parameters(*model_),
+                                             nn::AdamwOptions{.weight_decay = config.train.weight_decay});
     optimizer_->set_lr_scale("encoder.", config.train.encoder_lr_scale);
     source_ = std::make_unique<BatchSource>(clips_, config_, *model_, teacher_.get(), extractor_);
   }
@@ -85,8 +89,8 @@ class Trainer {
       write_text_file(metrics_path, "");
     }
     std::ofstream metrics(metrics_path, std::ios::app);
-    std::fprintf(stderr, "%zu clips, %lld caption words, %lld commonsense words, %lld parameters\n", clips_.size(),
-                 static_cast<long long>(vocabularies_.caption.size()),
+    std::fprintf(stderr, "%zu clips, %lld caption words, %lld commonsense words, %lld parameters\n",
+                 clips_.size(), static_cast<long long>(vocabularies_.caption.size()),
                  static_cast<long long>(vocabularies_.commonsense.size()),
                  static_cast<long long>(nn::parameter_count(*model_)));
     const InterruptGuard guard;
@@ -102,7 +106,8 @@ class Trainer {
       if (state.step % config_.train.log_every == 0 || last || state.step == first + 1) {
         json line = report;
         line["step"] = state.step;
-        line["tokens_per_second"] = static_cast<double>(report_tokens) / std::max(1e-9, seconds_since(report_begin));
+        line["tokens_per_second"] =
+            static_cast<double>(report_tokens) / std::max(1e-9, seconds_since(report_begin));
         metrics << line.dump() << '\n' << std::flush;
         const double left = seconds_since(begin) / static_cast<double>(state.step - first) *
                             static_cast<double>(config_.train.steps - state.step);
@@ -118,7 +123,8 @@ class Trainer {
       if (due || last || interrupted != 0) save_checkpoint(options_.out, *model_, *optimizer_, state);
       if (due || last || interrupted != 0) save_model(options_.out, *model_, vocabularies_);
       if (interrupted != 0 && !last) {
-        std::fprintf(stderr, "interrupted: saved at step %lld; go on with --resume\n", static_cast<long long>(state.step));
+        std::fprintf(stderr, "interrupted: saved at step %lld; go on with --resume\n",
+                     static_cast<long long>(state.step));
         return 130;
       }
     }
@@ -167,8 +173,8 @@ class Trainer {
     }
     const auto left = static_cast<long long>(seconds_left);
     std::fprintf(stderr, "step %6lld  loss %.3f%s  %.0f tokens/s  ETA %lld:%02lld\n",
-                 static_cast<long long>(line["step"].get<int64_t>()), line["loss"].get<double>(), parts.c_str(),
-                 line["tokens_per_second"].get<double>(), left / 60, left % 60);
+                 static_cast<long long>(line["step"].get<int64_t>()), line["loss"].get<double>(),
+                 parts.c_str(), line["tokens_per_second"].get<double>(), left / 60, left % 60);
   }
 
   // Greedy captions of the evaluation split: how many equal a reference, and a few to read.
@@ -180,7 +186,8 @@ class Trainer {
       } else {
         Config frozen = config_;
         frozen.train.train_encoder = false;
-        evaluation_ = load_clips(dataset_, config_.data.eval_split, frozen, vocabularies_, extractor_, progress("encoding"));
+        evaluation_ = load_clips(dataset_, config_.data.eval_split, frozen, vocabularies_, extractor_,
+                                 progress("encoding"));
       }
     }
     json report{{"step", step}, {"eval_split", config_.data.eval_split}, {"clips", evaluation_.size()}};
@@ -191,10 +198,12 @@ class Trainer {
       const size_t end = std::min(evaluation_.size(), start + kClipsAtOnce);
       std::vector<Tensor> features;
       for (size_t i = start; i < end; ++i) {
-        features.push_back(config_.train.train_encoder ? extractor_.features(evaluation_[i].file) : evaluation_[i].features);
+        features.push_back(config_.train.train_encoder ? extractor_.features(evaluation_[i].file)
+                                                       : evaluation_[i].features);
       }
       const FeatureBatch batch = stack_features(features);
-      const std::vector<ClipTexts> texts = describe_clips(*model_, batch.features, batch.lengths, SearchOptions{});
+      const std::vector<ClipTexts> texts =
+          describe_clips(*model_, batch.features, batch.lengths, SearchOptions{});
       for (size_t i = start; i < end; ++i) {
         const std::string text = vocabularies_.caption.decode(texts[i - start].caption.ids);
         for (const TrainingClip::Caption& caption : evaluation_[i].captions) {

@@ -20,7 +20,8 @@ const std::vector<Annotation>& aspect_of(const Caption& caption, int k) {
 Tensor token_rows(const std::vector<std::vector<int32_t>>& rows, int32_t pad) {
   size_t longest = 2;
   for (const auto& row : rows) longest = std::max(longest, row.size());
-  Tensor result = Tensor::empty({static_cast<int64_t>(rows.size()), static_cast<int64_t>(longest)}, DType::i32);
+  Tensor result =
+      Tensor::empty({static_cast<int64_t>(rows.size()), static_cast<int64_t>(longest)}, DType::i32);
   int32_t* at = result.data<int32_t>();
   std::fill_n(at, result.numel(), pad);
   for (size_t b = 0; b < rows.size(); ++b) std::copy(rows[b].begin(), rows[b].end(), at + b * longest);
@@ -55,13 +56,15 @@ std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& 
   const std::array<int64_t, kAspects> lengths{m.intention_length, m.effect_length, m.attribute_length};
   std::vector<TrainingClip> clips;
   for (const ClipEntry* entry : entries) {
-    CHECK_INPUT(!entry->file.empty(), "clip ", entry->video_id, ": no video, frame folder or feature file was found for it");
+    CHECK_INPUT(!entry->file.empty(), "clip ", entry->video_id,
+                ": no video, frame folder or feature file was found for it");
     TrainingClip clip;
     clip.video_id = entry->video_id;
     clip.file = entry->file;
     if (!config.train.train_encoder) clip.features = extractor.features(entry->file);
     for (const Caption& caption : entry->captions) {
-      TrainingClip::Caption own{caption.caption.text, vocabularies.caption.encode(caption.caption.tokens, m.caption_length), {}};
+      TrainingClip::Caption own{
+          caption.caption.text, vocabularies.caption.encode(caption.caption.tokens, m.caption_length), {}};
       for (int k = 0; k < kAspects; ++k) {
         const auto at = static_cast<size_t>(k);
         for (const Annotation& annotation : aspect_of(caption, k)) {
@@ -78,7 +81,8 @@ std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& 
 }
 
 Teacher::Teacher(const Config& config, const Vocabularies& vocabularies) : config_(config) {
-  // A stream of seeds of its own: switching distillation off leaves the captioner's initial values as they are.
+  // A stream of seeds of its own: switching distillation off leaves the captioner's initial values as they
+  // are.
   Generator generator(static_cast<uint64_t>(config.train.seed), 1ULL << 32);
   TextGeometry geometry = config.model.text;
   geometry.vocab = vocabularies.caption.size();
@@ -87,8 +91,8 @@ Teacher::Teacher(const Config& config, const Vocabularies& vocabularies) : confi
   nn::set_requires_grad(*tower_, false);
 }
 
-Tensor Teacher::features(const std::vector<const TrainingClip::Caption*>& captions, const std::vector<int32_t>& lengths,
-                         int64_t n) {
+Tensor Teacher::features(const std::vector<const TrainingClip::Caption*>& captions,
+                         const std::vector<int32_t>& lengths, int64_t n) {
   const NoGrad guard;
   const bool tokens = config_.loss.distill_target == "tokens";
   std::vector<Tensor> rows;
@@ -107,14 +111,15 @@ Tensor Teacher::features(const std::vector<const TrainingClip::Caption*>& captio
       continue;
     }
     const Tensor& all = found->second;  // [L,e] resampled to this clip's frames
-    const Tensor weights = expand_matrix({static_cast<int32_t>(all.dim(0))}, all.dim(0), {lengths[b]}, n, DType::f32);
+    const Tensor weights =
+        expand_matrix({static_cast<int32_t>(all.dim(0))}, all.dim(0), {lengths[b]}, n, DType::f32);
     rows.push_back(ops::matmul(weights, all.reshape({1, all.dim(0), all.dim(1)})));
   }
   return ops::concat(rows, 0);
 }
 
-BatchSource::BatchSource(const std::vector<TrainingClip>& clips, const Config& config, const CaptionModel& model,
-                         Teacher* teacher, const FeatureExtractor& extractor)
+BatchSource::BatchSource(const std::vector<TrainingClip>& clips, const Config& config,
+                         const CaptionModel& model, Teacher* teacher, const FeatureExtractor& extractor)
     : clips_(clips), config_(config), model_(model), teacher_(teacher), extractor_(extractor) {
   CHECK_INPUT(!clips.empty(), "training: the split \"", config.data.split, "\" has no captioned clips");
 }
@@ -125,7 +130,8 @@ size_t BatchSource::clip_at(int64_t position) {
   if (epoch != epoch_) {
     order_.resize(clips_.size());
     std::iota(order_.begin(), order_.end(), size_t{0});
-    Generator generator(static_cast<uint64_t>(config_.train.seed), kOrderStream + static_cast<uint64_t>(epoch) * clips_.size());
+    Generator generator(static_cast<uint64_t>(config_.train.seed),
+                        kOrderStream + static_cast<uint64_t>(epoch) * clips_.size());
     for (size_t i = clips_.size() - 1; i > 0; --i) {
       std::swap(order_[i], order_[static_cast<size_t>(generator.index(static_cast<int64_t>(i) + 1))]);
     }
@@ -141,11 +147,13 @@ Batch BatchSource::batch(int64_t step) {
   std::vector<std::vector<int32_t>> caption_rows;
   std::array<std::vector<std::vector<int32_t>>, kAspects> aspect_rows;
   // Four draws a clip: the caption and one annotation of each aspect.
-  Generator choice(static_cast<uint64_t>(config_.train.seed), kChoiceStream + static_cast<uint64_t>(step * size * 4));
+  Generator choice(static_cast<uint64_t>(config_.train.seed),
+                   kChoiceStream + static_cast<uint64_t>(step * size * 4));
   tokens_ = 0;
   for (int64_t i = 0; i < size; ++i) {
     const TrainingClip& clip = clips_[clip_at(step * size + i)];
-    const auto& caption = clip.captions[static_cast<size_t>(choice.index(static_cast<int64_t>(clip.captions.size())))];
+    const auto& caption =
+        clip.captions[static_cast<size_t>(choice.index(static_cast<int64_t>(clip.captions.size())))];
     captions.push_back(&caption);
     caption_rows.push_back(caption.ids);
     tokens_ += static_cast<int64_t>(caption.ids.size()) - 1;
@@ -156,7 +164,8 @@ Batch BatchSource::batch(int64_t step) {
       if (annotations.empty()) continue;
       const auto at = static_cast<size_t>(point * static_cast<double>(annotations.size()));
       aspect_rows[k].back() = annotations[std::min(at, annotations.size() - 1)];
-      if (model_.has_aspect(static_cast<int>(k))) tokens_ += static_cast<int64_t>(aspect_rows[k].back().size()) - 1;
+      if (model_.has_aspect(static_cast<int>(k)))
+        tokens_ += static_cast<int64_t>(aspect_rows[k].back().size()) - 1;
     }
     features.push_back(config_.train.train_encoder ? extractor_.frames(clip.file) : clip.features);
   }
@@ -172,7 +181,8 @@ Batch BatchSource::batch(int64_t step) {
   const int64_t n = *std::max_element(batch.lengths.begin(), batch.lengths.end());
   batch.caption = token_rows(caption_rows, model_.caption_tokens.pad);
   for (size_t k = 0; k < kAspects; ++k) {
-    if (model_.has_aspect(static_cast<int>(k))) batch.aspects[k] = token_rows(aspect_rows[k], model_.commonsense_tokens.pad);
+    if (model_.has_aspect(static_cast<int>(k)))
+      batch.aspects[k] = token_rows(aspect_rows[k], model_.commonsense_tokens.pad);
   }
   if (teacher_ != nullptr) batch.teacher = teacher_->features(captions, batch.lengths, n);
   return batch;

@@ -1,5 +1,5 @@
-// Captions and features of a split as the trainer draws them: who comes when is a pure function of seed and step, so
-// that a resumed run sees what the uninterrupted one would have.
+// Captions and features of a split as the trainer draws them: who comes when is a pure function of seed and
+// step, so that a resumed run sees what the uninterrupted one would have.
 #pragma once
 
 #include <filesystem>
@@ -25,11 +25,13 @@ struct TrainingClip {
 };
 
 /// Word vocabularies of the training split: one for captions, one shared by the commonsense aspects.
-[[nodiscard]] Vocabularies build_vocabularies(const Dataset& dataset, const std::string& split, int64_t min_count);
+[[nodiscard]] Vocabularies build_vocabularies(const Dataset& dataset, const std::string& split,
+                                              int64_t min_count);
 
 /// Clips of one split, encoded. `progress(done, all)` is called after each clip's features.
-[[nodiscard]] std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& split, const Config& config,
-                                                   const Vocabularies& vocabularies, const FeatureExtractor& extractor,
+[[nodiscard]] std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& split,
+                                                   const Config& config, const Vocabularies& vocabularies,
+                                                   const FeatureExtractor& extractor,
                                                    const std::function<void(size_t, size_t)>& progress);
 
 /// The text feature T_CLIP of captions: each is encoded once and kept.
@@ -37,8 +39,8 @@ class Teacher {
  public:
   Teacher(const Config& config, const Vocabularies& vocabularies);
   /// Rows of `captions` (ids with sos and eos): [B,e], or [B,n,e] resampled over each clip's frames.
-  [[nodiscard]] Tensor features(const std::vector<const TrainingClip::Caption*>& captions, const std::vector<int32_t>& lengths,
-                                int64_t n);
+  [[nodiscard]] Tensor features(const std::vector<const TrainingClip::Caption*>& captions,
+                                const std::vector<int32_t>& lengths, int64_t n);
 
  private:
   Config config_;
@@ -49,8 +51,8 @@ class Teacher {
 /// Draws batch number `step`.
 class BatchSource {
  public:
-  BatchSource(const std::vector<TrainingClip>& clips, const Config& config, const CaptionModel& model, Teacher* teacher,
-              const FeatureExtractor& extractor);
+  BatchSource(const std::vector<TrainingClip>& clips, const Config& config, const CaptionModel& model,
+              Teacher* teacher, const FeatureExtractor& extractor);
   [[nodiscard]] Batch batch(int64_t step);
   /// Non-padding caption and commonsense tokens of the batch drawn last.
   [[nodiscard]] int64_t tokens() const { return tokens_; }

@@ -1,4 +1,5 @@
-// Vis2Text (eq. 3): two linear layers, each with an activation, from visual to textual features, frame by frame.
+// Vis2Text (eq. 3): two linear layers, each with an activation, from visual to textual features, frame by
+// frame.
 #pragma once
 
 #include "nn/layers.h"
@@ -10,8 +11,8 @@ class Vis2Text : public nn::Module {
   nn::Linear first;   // F_1, d -> d, ReLU
   nn::Linear second;  // F_2, d -> text_dim
 
-  /// `final_relu`: as printed in eq. 3. CLIP's text features are signed, so with it the negative half of the target is
-  /// out of reach.
+  /// `final_relu`: as printed in eq. 3. CLIP's text features are signed, so with it the negative half of the
+  /// target is out of reach.
   Vis2Text(int64_t dim, int64_t text_dim, bool final_relu, Generator& generator)
       : first(dim, dim, generator, {.activation = Activation::relu}),
         second(dim, text_dim, generator, {.activation = final_relu ? Activation::relu : Activation::none}) {}

@@ -22,9 +22,12 @@ Variable heads_view(const Variable& fused, int64_t part, int64_t dim, int64_t he
   return diff::reshape(own, {value.dim(0), value.dim(1), heads, dim / heads});
 }
 
-Variable merged(const Variable& heads) { return diff::reshape(heads, {heads.dim(0), heads.dim(1), heads.dim(2) * heads.dim(3)}); }
+Variable merged(const Variable& heads) {
+  return diff::reshape(heads, {heads.dim(0), heads.dim(1), heads.dim(2) * heads.dim(3)});
+}
 
-Variable projected(const Linear& out_proj, const Variable& attended, const Variable& residual, double dropout, const Run& run) {
+Variable projected(const Linear& out_proj, const Variable& attended, const Variable& residual, double dropout,
+                   const Run& run) {
   const Variable rows = merged(attended);
   if (!run.training || dropout == 0.0) return out_proj.forward(rows, residual);
   return diff::add(run.dropout(diff::linear(rows, out_proj.weight, out_proj.bias), dropout), residual);
@@ -57,8 +60,9 @@ Variable SelfAttention::forward(const Variable& x, const Variable& residual, con
   diff::AttentionOptions options;
   options.key_valid = valid;
   options.causal = causal;
-  const Variable attended = diff::attention(heads_view(fused, 0, dim, heads_), heads_view(fused, 1, dim, heads_),
-                                            heads_view(fused, 2, dim, heads_), options);
+  const Variable attended =
+      diff::attention(heads_view(fused, 0, dim, heads_), heads_view(fused, 1, dim, heads_),
+                      heads_view(fused, 2, dim, heads_), options);
   return projected(out_proj, attended, residual, dropout, run);
 }
 
@@ -66,16 +70,17 @@ Variable SelfAttention::step(const Variable& x, const Variable& residual, KvCach
   const Variable fused = in_proj.forward(x);
   const int64_t dim = fused.dim(2) / 3;
   const int64_t steps = x.dim(1);
-  CHECK(cache.length + steps <= cache.key.dim(1), "SelfAttention: the cache holds ", cache.key.dim(1), " positions, ",
-        cache.length + steps, " needed");
+  CHECK(cache.length + steps <= cache.key.dim(1), "SelfAttention: the cache holds ", cache.key.dim(1),
+        " positions, ", cache.length + steps, " needed");
   cache.key.slice(1, cache.length, steps).copy_from(heads_view(fused, 1, dim, heads_).value());
   cache.value.slice(1, cache.length, steps).copy_from(heads_view(fused, 2, dim, heads_).value());
   diff::AttentionOptions options;
   options.causal = true;
   options.causal_offset = cache.length;
   cache.length += steps;
-  const Variable attended = diff::attention(heads_view(fused, 0, dim, heads_), Variable(cache.key.slice(1, 0, cache.length)),
-                                            Variable(cache.value.slice(1, 0, cache.length)), options);
+  const Variable attended =
+      diff::attention(heads_view(fused, 0, dim, heads_), Variable(cache.key.slice(1, 0, cache.length)),
+                      Variable(cache.value.slice(1, 0, cache.length)), options);
   return projected(out_proj, attended, residual, 0.0, Run{});
 }
 
@@ -93,12 +98,13 @@ CrossMemory CrossAttention::project(const Variable& memory, const Tensor& valid)
   return {heads_view(fused, 0, dim, heads_), heads_view(fused, 1, dim, heads_), valid};
 }
 
-Variable CrossAttention::forward(const Variable& x, const Variable& residual, const CrossMemory& memory, double dropout,
-                                 const Run& run) const {
+Variable CrossAttention::forward(const Variable& x, const Variable& residual, const CrossMemory& memory,
+                                 double dropout, const Run& run) const {
   const Variable q = query.forward(x);
   diff::AttentionOptions options;
   options.key_valid = memory.valid;
-  const Variable attended = diff::attention(heads_view(q, 0, q.dim(2), heads_), memory.key, memory.value, options);
+  const Variable attended =
+      diff::attention(heads_view(q, 0, q.dim(2), heads_), memory.key, memory.value, options);
   return projected(out_proj, attended, residual, dropout, run);
 }
 

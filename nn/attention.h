@@ -31,15 +31,17 @@ class SelfAttention : public Module {
   SelfAttention() = default;
   SelfAttention(int64_t dim, int64_t heads, Generator& generator);
   /// x [B,T,d] (normalised), residual [B,T,d]; valid u8 [B,T] or undefined: residual + attention(x).
-  [[nodiscard]] Variable forward(const Variable& x, const Variable& residual, const Tensor& valid, bool causal,
-                                 double dropout, const Run& run) const;
+  [[nodiscard]] Variable forward(const Variable& x, const Variable& residual, const Tensor& valid,
+                                 bool causal, double dropout, const Run& run) const;
   /// Decoding: x [B,T,d] are the next T positions after the cache's; they are appended to it.
   [[nodiscard]] Variable step(const Variable& x, const Variable& residual, KvCache& cache) const;
   void visit(Visitor& visitor) override {
     visitor("in_proj", in_proj);
     visitor("out_proj", out_proj);
   }
-  [[nodiscard]] std::string describe() const override { return concat_text("SelfAttention, ", heads_, " heads"); }
+  [[nodiscard]] std::string describe() const override {
+    return concat_text("SelfAttention, ", heads_, " heads");
+  }
   [[nodiscard]] int64_t heads() const { return heads_; }
 
  private:
@@ -56,16 +58,18 @@ class CrossAttention : public Module {
   CrossAttention(int64_t dim, int64_t memory_dim, int64_t heads, Generator& generator);
   /// memory [B,M,d_memory], valid u8 [B,M] or undefined.
   [[nodiscard]] CrossMemory project(const Variable& memory, const Tensor& valid) const;
-  /// x [B,T,d] (normalised), residual [B,T,d]: residual + attention(x, memory). While decoding with several rows per
-  /// clip (beams), x may be [B,beams,d]: the rows of a clip attend independently, as positions do.
-  [[nodiscard]] Variable forward(const Variable& x, const Variable& residual, const CrossMemory& memory, double dropout,
-                                 const Run& run) const;
+  /// x [B,T,d] (normalised), residual [B,T,d]: residual + attention(x, memory). While decoding with several
+  /// rows per clip (beams), x may be [B,beams,d]: the rows of a clip attend independently, as positions do.
+  [[nodiscard]] Variable forward(const Variable& x, const Variable& residual, const CrossMemory& memory,
+                                 double dropout, const Run& run) const;
   void visit(Visitor& visitor) override {
     visitor("query", query);
     visitor("kv_proj", kv_proj);
     visitor("out_proj", out_proj);
   }
-  [[nodiscard]] std::string describe() const override { return concat_text("CrossAttention, ", heads_, " heads"); }
+  [[nodiscard]] std::string describe() const override {
+    return concat_text("CrossAttention, ", heads_, " heads");
+  }
 
  private:
   int64_t heads_ = 1;

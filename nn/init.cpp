@@ -21,7 +21,8 @@ Variable normal_parameter(const Shape& shape, double deviation, Generator& gener
   float* numbers = value.data<float>();
   parallel_for(value.numel(), 8192, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      numbers[i] = static_cast<float>(deviation) * normal_at(generator.seed(), stream, static_cast<uint64_t>(i));
+      numbers[i] =
+          static_cast<float>(deviation) * normal_at(generator.seed(), stream, static_cast<uint64_t>(i));
     }
   });
   return Variable(value, true);

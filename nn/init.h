@@ -6,8 +6,8 @@
 
 namespace clipcap::nn {
 
-/// While alive on this thread, new parameters only get a shape (one zero, repeated without memory): for models whose
-/// values are loaded right after.
+/// While alive on this thread, new parameters only get a shape (one zero, repeated without memory): for
+/// models whose values are loaded right after.
 class SkipInitialisation {
  public:
   SkipInitialisation();

@@ -13,7 +13,8 @@ class LayerNorm : public Module {
   double eps = 1e-5;
 
   LayerNorm() = default;
-  explicit LayerNorm(int64_t dim) : weight(constant_parameter({dim}, 1.0)), bias(constant_parameter({dim}, 0.0)) {}
+  explicit LayerNorm(int64_t dim)
+      : weight(constant_parameter({dim}, 1.0)), bias(constant_parameter({dim}, 0.0)) {}
   [[nodiscard]] Variable forward(const Variable& x) const { return diff::layer_norm(x, weight, bias, eps); }
   void visit(Visitor& visitor) override {
     visitor("weight", weight);
@@ -45,12 +46,15 @@ class Mlp : public Module {
 
   Mlp() = default;
   Mlp(int64_t dim, int64_t hidden, Activation activation, Generator& generator)
-      : up(dim, hidden, generator, {.activation = activation}), down(hidden, dim, generator, {.residual = true}) {}
-  /// normalised, residual [...,D]: residual + down(activation(up(normalised))). Dropout on the branch when training.
+      : up(dim, hidden, generator, {.activation = activation}),
+        down(hidden, dim, generator, {.residual = true}) {}
+  /// normalised, residual [...,D]: residual + down(activation(up(normalised))). Dropout on the branch when
+  /// training.
   [[nodiscard]] Variable forward(const Variable& normalised, const Variable& residual, double dropout,
                                  const Run& run) const {
     if (!run.training || dropout == 0.0) return down.forward(up.forward(normalised), residual);
-    const Variable branch = diff::linear(run.dropout(up.forward(normalised), dropout), down.weight, down.bias);
+    const Variable branch =
+        diff::linear(run.dropout(up.forward(normalised), dropout), down.weight, down.bias);
     return diff::add(run.dropout(branch, dropout), residual);
   }
   void visit(Visitor& visitor) override {
@@ -62,10 +66,12 @@ class Mlp : public Module {
 /// Convolution over time with zero padding, output as long as the input (odd kernel).
 class Conv1d : public Module {
  public:
-  Linear taps;  // weight [out, kernel*in], tap-major: PyTorch's [out,in,kernel] with the last two axes swapped
+  Linear
+      taps;  // weight [out, kernel*in], tap-major: PyTorch's [out,in,kernel] with the last two axes swapped
 
   Conv1d() = default;
-  Conv1d(int64_t in_channels, int64_t out_channels, int64_t kernel, Activation activation, Generator& generator)
+  Conv1d(int64_t in_channels, int64_t out_channels, int64_t kernel, Activation activation,
+         Generator& generator)
       : taps(in_channels * kernel, out_channels, generator, {.activation = activation}), kernel_(kernel) {
     CHECK(kernel % 2 == 1, "Conv1d: kernel ", kernel, "; expected an odd size");
   }

@@ -13,19 +13,20 @@ Linear::Linear(int64_t in_features, int64_t out_features, Generator& generator, 
 }
 
 Variable Linear::forward(const Variable& x, const Variable& residual) const {
-  CHECK(residual.defined() == options_.residual, "Linear: residual ", residual.defined() ? "given" : "missing");
+  CHECK(residual.defined() == options_.residual, "Linear: residual ",
+        residual.defined() ? "given" : "missing");
   if (packed_) {
     CHECK(NoGrad::active(), "Linear: packed for inference; run it under NoGrad");
-    CHECK(x.dim(-1) == in_features_ && x.dtype() == DType::f32, "Linear: x is ", x.dtype(), ' ', x.shape(), "; expected [..., ",
-          in_features_, "]");
+    CHECK(x.dim(-1) == in_features_ && x.dtype() == DType::f32, "Linear: x is ", x.dtype(), ' ', x.shape(),
+          "; expected [..., ", in_features_, "]");
     const Tensor input = x.value().contiguous();
     Shape shape = x.shape();
     shape.set(-1, out_features_);
     const Tensor y = Tensor::empty(shape);
     const Tensor other = residual.defined() ? residual.value().contiguous() : Tensor();
     if (y.numel() > 0) {
-      packed_->run(input.data<float>(), y.numel() / out_features_, other.defined() ? other.data<float>() : nullptr,
-                   y.data<float>());
+      packed_->run(input.data<float>(), y.numel() / out_features_,
+                   other.defined() ? other.data<float>() : nullptr, y.data<float>());
     }
     return Variable(y);
   }
@@ -39,8 +40,9 @@ void Linear::pack() {
   if (packed_ || weight.dtype() != DType::f32 || !weight.value().device().is_cpu()) return;
   const Tensor w = weight.value().contiguous();
   const Tensor b = bias.defined() ? bias.value().contiguous() : Tensor();
-  packed_ = std::make_shared<PackedLinear>(w.data<float>(), b.defined() ? b.data<float>() : nullptr, out_features_,
-                                           in_features_, options_.activation, options_.residual);
+  packed_ =
+      std::make_shared<PackedLinear>(w.data<float>(), b.defined() ? b.data<float>() : nullptr, out_features_,
+                                     in_features_, options_.activation, options_.residual);
   weight = Variable();
   bias = Variable();
 }
@@ -50,7 +52,8 @@ std::string Linear::describe() const {
                            : options_.activation == Activation::gelu       ? ", gelu"
                            : options_.activation == Activation::quick_gelu ? ", quick_gelu"
                                                                            : "";
-  return concat_text("Linear ", in_features_, " -> ", out_features_, activation, options_.residual ? ", + residual" : "");
+  return concat_text("Linear ", in_features_, " -> ", out_features_, activation,
+                     options_.residual ? ", + residual" : "");
 }
 
 }  // namespace clipcap::nn

@@ -1,5 +1,5 @@
-// Linear: y = activation(x W^T + b) (+ residual). The activation and the residual belong to the layer so that, packed
-// for inference, they run inside the GEMM.
+// Linear: y = activation(x W^T + b) (+ residual). The activation and the residual belong to the layer so
+// that, packed for inference, they run inside the GEMM.
 #pragma once
 
 #include <memory>

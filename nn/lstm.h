@@ -1,4 +1,5 @@
-// One LSTM layer over padded sequences of different lengths (Hochreiter and Schmidhuber 1997, gates i, f, g, o).
+// One LSTM layer over padded sequences of different lengths (Hochreiter and Schmidhuber 1997, gates i, f, g,
+// o).
 #pragma once
 
 #include "nn/layers.h"
@@ -12,7 +13,8 @@ class Lstm : public Module {
 
   Lstm() = default;
   Lstm(int64_t in_features, int64_t hidden, Generator& generator);
-  /// x [B,T,in], lengths i32 [B] or undefined: h [B,T,H], zero rows past a length; read backwards if `reverse`.
+  /// x [B,T,in], lengths i32 [B] or undefined: h [B,T,H], zero rows past a length; read backwards if
+  /// `reverse`.
   [[nodiscard]] Variable forward(const Variable& x, const Tensor& lengths, bool reverse = false) const {
     return diff::lstm(input.forward(x), weight_hidden, {}, {}, lengths, reverse).h;
   }
@@ -20,7 +22,9 @@ class Lstm : public Module {
     visitor("input", input);
     visitor("weight_hidden", weight_hidden);
   }
-  [[nodiscard]] std::string describe() const override { return concat_text("Lstm, hidden ", weight_hidden.dim(1)); }
+  [[nodiscard]] std::string describe() const override {
+    return concat_text("Lstm, hidden ", weight_hidden.dim(1));
+  }
 };
 
 }  // namespace clipcap::nn

@@ -11,7 +11,8 @@ std::string joined(const std::string& prefix, std::string_view name) {
 
 class EachParameter : public Visitor {
  public:
-  explicit EachParameter(std::function<void(const std::string&, Variable&)> action) : action_(std::move(action)) {}
+  explicit EachParameter(std::function<void(const std::string&, Variable&)> action)
+      : action_(std::move(action)) {}
 
  private:
   void on_parameter(const std::string& name, Variable& parameter) override { action_(name, parameter); }
@@ -62,16 +63,20 @@ std::vector<NamedParameter> parameters(Module& module, std::string_view prefix) 
 
 int64_t parameter_count(Module& module) {
   int64_t count = 0;
-  each_parameter(module, [&](const std::string&, Variable& parameter) { count += parameter.value().numel(); });
+  each_parameter(module,
+                 [&](const std::string&, Variable& parameter) { count += parameter.value().numel(); });
   return count;
 }
 
 void convert(Module& module, DType dtype) {
-  each_parameter(module, [&](const std::string&, Variable& parameter) { parameter.set_value(parameter.value().to(dtype)); });
+  each_parameter(module, [&](const std::string&, Variable& parameter) {
+    parameter.set_value(parameter.value().to(dtype));
+  });
 }
 
 void set_requires_grad(Module& module, bool requires_grad) {
-  each_parameter(module, [&](const std::string&, Variable& parameter) { parameter.set_requires_grad(requires_grad); });
+  each_parameter(
+      module, [&](const std::string&, Variable& parameter) { parameter.set_requires_grad(requires_grad); });
 }
 
 void pack_for_inference(Module& module, const std::function<void()>& after_each) {
@@ -82,7 +87,8 @@ void pack_for_inference(Module& module, const std::function<void()>& after_each)
 
 StateDict state_dict(Module& module) {
   StateDict state;
-  each_parameter(module, [&](const std::string& name, Variable& parameter) { state[name] = parameter.value(); });
+  each_parameter(module,
+                 [&](const std::string& name, Variable& parameter) { state[name] = parameter.value(); });
   return state;
 }
 
@@ -90,8 +96,11 @@ void load_state_dict(Module& module, const StateDict& state, const std::string& 
   std::string problems;
   size_t used = 0;
   std::map<std::string, Variable> wanted;
-  each_parameter(module, [&](const std::string& name, Variable& parameter) { wanted.emplace(name, parameter); });
-  const auto complain = [&](const auto&... parts) { problems += concat_text(problems.empty() ? "" : "; ", parts...); };
+  each_parameter(module,
+                 [&](const std::string& name, Variable& parameter) { wanted.emplace(name, parameter); });
+  const auto complain = [&](const auto&... parts) {
+    problems += concat_text(problems.empty() ? "" : "; ", parts...);
+  };
   for (const auto& [name, parameter] : wanted) {
     const auto found = state.find(name);
     if (found == state.end()) {

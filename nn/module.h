@@ -28,7 +28,8 @@ class Visitor {
   }
   template <class M>
   void operator()(std::string_view name, std::vector<M>& modules) {
-    for (size_t i = 0; i < modules.size(); ++i) (*this)(std::string(name) + "." + std::to_string(i), modules[i]);
+    for (size_t i = 0; i < modules.size(); ++i)
+      (*this)(std::string(name) + "." + std::to_string(i), modules[i]);
   }
 
  protected:
@@ -64,14 +65,16 @@ struct NamedParameter {
 /// Converts every parameter, in place (f64 for gradient checks).
 void convert(Module& module, DType dtype);
 void set_requires_grad(Module& module, bool requires_grad);
-/// Packs the weight of every Linear below for inference and drops the originals; forward then works only under NoGrad.
-/// `after_each` runs after every layer: where the originals are a mapped file, its pages can go one layer at a time.
+/// Packs the weight of every Linear below for inference and drops the originals; forward then works only
+/// under NoGrad. `after_each` runs after every layer: where the originals are a mapped file, its pages can go
+/// one layer at a time.
 void pack_for_inference(Module& module, const std::function<void()>& after_each = {});
 
 using StateDict = std::map<std::string, Tensor>;
 [[nodiscard]] StateDict state_dict(Module& module);
-/// Copies values by name, converting dtypes; every missing, surplus or misshapen key is listed in one InputError that
-/// begins with `source` (a file name). With `share`, f32 values are used in place (a mapped file) instead of copied.
+/// Copies values by name, converting dtypes; every missing, surplus or misshapen key is listed in one
+/// InputError that begins with `source` (a file name). With `share`, f32 values are used in place (a mapped
+/// file) instead of copied.
 void load_state_dict(Module& module, const StateDict& state, const std::string& source, bool share = false);
 
 /// What a forward pass needs besides its input: dropout happens only when training.

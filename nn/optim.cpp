@@ -11,8 +11,8 @@ AdamW::AdamW(std::vector<NamedParameter> parameters, AdamwOptions options) : opt
   for (NamedParameter& parameter : parameters) {
     if (!parameter.variable.requires_grad()) continue;
     const Tensor& value = parameter.variable.value();
-    CHECK(value.dtype() == DType::f32 && value.is_contiguous(), "AdamW: ", parameter.name, " is ", value.dtype(),
-          "; expected contiguous f32");
+    CHECK(value.dtype() == DType::f32 && value.is_contiguous(), "AdamW: ", parameter.name, " is ",
+          value.dtype(), "; expected contiguous f32");
     slots_.push_back({std::move(parameter), Tensor::zeros(value.shape()), Tensor::zeros(value.shape()),
                       value.rank() >= 2 ? options.weight_decay : 0.0});
   }
@@ -95,8 +95,9 @@ void AdamW::load_state(const StateDict& state, const std::string& source) {
       const std::string name = prefix + slot.parameter.name;
       const auto found = state.find(name);
       CHECK_INPUT(found != state.end(), source, ": missing ", name);
-      CHECK_INPUT(found->second.shape() == target->shape() && found->second.dtype() == DType::f32, source, ": ", name, " is ",
-                  found->second.dtype(), ' ', found->second.shape(), ", expected f32 ", target->shape());
+      CHECK_INPUT(found->second.shape() == target->shape() && found->second.dtype() == DType::f32, source,
+                  ": ", name, " is ", found->second.dtype(), ' ', found->second.shape(), ", expected f32 ",
+                  target->shape());
       *target = found->second.clone();
     }
   }
@@ -107,7 +108,8 @@ double clip_factor(double norm, double limit) { return limit > 0 && norm > limit
 double warmup_cosine(int64_t step, int64_t total, int64_t warmup, double peak, double floor) {
   if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (total <= warmup) return peak;
-  const double progress = std::min(1.0, static_cast<double>(step - warmup) / static_cast<double>(total - warmup));
+  const double progress =
+      std::min(1.0, static_cast<double>(step - warmup) / static_cast<double>(total - warmup));
   return peak * (floor + (1.0 - floor) * 0.5 * (1.0 + std::cos(3.14159265358979323846 * progress)));
 }
 

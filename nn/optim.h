@@ -19,8 +19,8 @@ struct AdamwOptions {
 class AdamW {
  public:
   AdamW(std::vector<NamedParameter> parameters, AdamwOptions options);
-  /// One update with learning rate `lr`; gradients are multiplied by `grad_scale` first (clipping). Parameters without
-  /// a gradient stay as they are.
+  /// One update with learning rate `lr`; gradients are multiplied by `grad_scale` first (clipping).
+  /// Parameters without a gradient stay as they are.
   void step(double lr, double grad_scale = 1.0);
   void zero_grad();
   /// Euclidean norm of all gradients together.
@@ -50,7 +50,8 @@ class AdamW {
 /// Factor that brings a gradient of this norm down to `limit` (1 when it is smaller, or limit <= 0).
 [[nodiscard]] double clip_factor(double norm, double limit);
 
-/// Linear warm-up to `peak` over `warmup` steps, then half a cosine down to `peak * floor` at `total`. `step` from 0.
+/// Linear warm-up to `peak` over `warmup` steps, then half a cosine down to `peak * floor` at `total`. `step`
+/// from 0.
 [[nodiscard]] double warmup_cosine(int64_t step, int64_t total, int64_t warmup, double peak, double floor);
 
 }  // namespace clipcap::nn

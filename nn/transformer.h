@@ -13,7 +13,8 @@ class EncoderLayer : public Module {
   Mlp mlp;
 
   EncoderLayer() = default;
-  EncoderLayer(int64_t dim, int64_t heads, int64_t hidden, Activation activation, double dropout, Generator& generator);
+  EncoderLayer(int64_t dim, int64_t heads, int64_t hidden, Activation activation, double dropout,
+               Generator& generator);
   /// x [B,T,d], valid u8 [B,T] or undefined: [B,T,d].
   [[nodiscard]] Variable forward(const Variable& x, const Tensor& valid, bool causal, const Run& run) const;
   void visit(Visitor& visitor) override {
@@ -37,7 +38,8 @@ class DecoderLayer : public Module {
   Mlp mlp;
 
   DecoderLayer() = default;
-  DecoderLayer(int64_t dim, int64_t heads, int64_t hidden, Activation activation, double dropout, Generator& generator);
+  DecoderLayer(int64_t dim, int64_t heads, int64_t hidden, Activation activation, double dropout,
+               Generator& generator);
   /// x [B,T,d]: [B,T,d], each position seeing those before it and the memory.
   [[nodiscard]] Variable forward(const Variable& x, const CrossMemory& memory, const Run& run) const;
   /// One decoding step of beams * B rows: x [B*beams,1,d], memory of B clips.

@@ -40,18 +40,19 @@ template <class... Parts>
 
 }  // namespace clipcap
 
-/// CHECK(x.dim() == 2, "linear: x is ", x.shape(), ", expected [N,D]"): throws Error when the condition is false.
-#define CHECK(condition, ...)                            \
-  do {                                                   \
-    if (!(condition)) [[unlikely]] {                     \
-      ::clipcap::fail(__VA_ARGS__);                      \
-    }                                                    \
+/// CHECK(x.dim() == 2, "linear: x is ", x.shape(), ", expected [N,D]"): throws Error when the condition is
+/// false.
+#define CHECK(condition, ...)        \
+  do {                               \
+    if (!(condition)) [[unlikely]] { \
+      ::clipcap::fail(__VA_ARGS__);  \
+    }                                \
   } while (false)
 
 /// The same for what comes from the user: throws InputError.
-#define CHECK_INPUT(condition, ...)                      \
-  do {                                                   \
-    if (!(condition)) [[unlikely]] {                     \
-      ::clipcap::fail_input(__VA_ARGS__);                \
-    }                                                    \
+#define CHECK_INPUT(condition, ...)       \
+  do {                                    \
+    if (!(condition)) [[unlikely]] {      \
+      ::clipcap::fail_input(__VA_ARGS__); \
+    }                                     \
   } while (false)

@@ -20,10 +20,28 @@ OpHook op_hook = nullptr;
 
 std::span<const OpInfo* const> all_ops() {
   static const OpInfo* const table[] = {
-      &adamw,         &affine,        &attention_bwd,  &attention_fwd, &bias_activation_bwd, &bias_activation_fwd,
-      &binary,        &convert,       &cross_entropy, &dropout,  &embedding_bwd,       &embedding_fwd,
-      &l1_distill,    &layer_norm_bwd, &layer_norm_fwd, &lstm_bwd,     &lstm_fwd,            &matmul,
-      &softmax_fwd,   &strided_copy,  &sum_middle,     &sum_squares,
+      &adamw,
+      &affine,
+      &attention_bwd,
+      &attention_fwd,
+      &bias_activation_bwd,
+      &bias_activation_fwd,
+      &binary,
+      &convert,
+      &cross_entropy,
+      &dropout,
+      &embedding_bwd,
+      &embedding_fwd,
+      &l1_distill,
+      &layer_norm_bwd,
+      &layer_norm_fwd,
+      &lstm_bwd,
+      &lstm_fwd,
+      &matmul,
+      &softmax_fwd,
+      &strided_copy,
+      &sum_middle,
+      &sum_squares,
   };
   return table;
 }

@@ -29,7 +29,8 @@ class Op<void(Args...)> : public OpInfo {
  public:
   using Kernel = void (*)(Args...);
 
-  constexpr Op(const char* op_name, Kernel cpu_kernel) : OpInfo{op_name, {true, false}}, kernels_{cpu_kernel} {}
+  constexpr Op(const char* op_name, Kernel cpu_kernel)
+      : OpInfo{op_name, {true, false}}, kernels_{cpu_kernel} {}
 
   /// Fills the slot of one device type. Called once, from that backend's register function.
   void set(DeviceType type, Kernel kernel) {

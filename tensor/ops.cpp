@@ -11,7 +11,8 @@ namespace clipcap {
 
 void check_same_kind(const char* op, const Tensor& a, const Tensor& b) {
   CHECK(a.defined() && b.defined(), op, ": undefined tensor");
-  CHECK(a.dtype() == b.dtype(), op, ": dtypes ", a.dtype(), ' ', a.shape(), " and ", b.dtype(), ' ', b.shape());
+  CHECK(a.dtype() == b.dtype(), op, ": dtypes ", a.dtype(), ' ', a.shape(), " and ", b.dtype(), ' ',
+        b.shape());
   CHECK(a.device() == b.device(), op, ": devices ", a.device(), " and ", b.device());
 }
 
@@ -53,11 +54,12 @@ Tensor affine(const Tensor& x, double scale, double shift) {
 
 void add_in_place(const Tensor& target, const Tensor& x) {
   check_same_kind("add_in_place", target, x);
-  CHECK(target.shape() == x.shape() && target.is_contiguous(), "add_in_place: ", x.shape(), " into ", target.shape());
+  CHECK(target.shape() == x.shape() && target.is_contiguous(), "add_in_place: ", x.shape(), " into ",
+        target.shape());
   const Tensor source = x.contiguous();
   visit_compute_dtype("add_in_place", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const Binary<T> p{target.data<T>(), source.data<T>(), target.data<T>(),      1, {x.numel()}, {1}, {1},
+    const Binary<T> p{target.data<T>(), source.data<T>(), target.data<T>(), 1, {x.numel()}, {1}, {1},
                       BinaryKind::add};
     dispatch(clipcap::binary, reference::binary<double>, x.device(), p);
   });
@@ -98,12 +100,13 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   check_same_kind("matmul", a, b);
-  CHECK(a.rank() >= 2 && b.rank() >= 2, "matmul: ", a.shape(), " times ", b.shape(), "; expected at least [M,K] and [K,N]");
+  CHECK(a.rank() >= 2 && b.rank() >= 2, "matmul: ", a.shape(), " times ", b.shape(),
+        "; expected at least [M,K] and [K,N]");
   const int64_t m = a.dim(transpose_a ? -1 : -2);
   const int64_t k = a.dim(transpose_a ? -2 : -1);
   const int64_t n = b.dim(transpose_b ? -2 : -1);
-  CHECK(b.dim(transpose_b ? -1 : -2) == k, "matmul: inner sizes differ: ", a.shape(), transpose_a ? "^T" : "", " times ",
-        b.shape(), transpose_b ? "^T" : "");
+  CHECK(b.dim(transpose_b ? -1 : -2) == k, "matmul: inner sizes differ: ", a.shape(), transpose_a ? "^T" : "",
+        " times ", b.shape(), transpose_b ? "^T" : "");
   int64_t batch = 1;
   Shape shape;
   for (int i = 0; i < a.rank() - 2; ++i) {
@@ -146,15 +149,17 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   check_same_kind("linear", x, weight);
-  CHECK(x.rank() >= 1 && weight.rank() == 2 && x.dim(-1) == weight.dim(1), "linear: x is ", x.shape(), ", weight ",
-        weight.shape(), "; expected [..., K] and [N,K]");
+  CHECK(x.rank() >= 1 && weight.rank() == 2 && x.dim(-1) == weight.dim(1), "linear: x is ", x.shape(),
+        ", weight ", weight.shape(), "; expected [..., K] and [N,K]");
   Shape shape = x.shape();
   shape.set(-1, weight.dim(0));
-  const int64_t rows = x.dim(-1) == 0 ? shape.numel() / std::max<int64_t>(1, weight.dim(0)) : x.numel() / x.dim(-1);
+  const int64_t rows =
+      x.dim(-1) == 0 ? shape.numel() / std::max<int64_t>(1, weight.dim(0)) : x.numel() / x.dim(-1);
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   if (y.numel() == 0) return y;
   if (bias.defined()) {
-    CHECK(bias.shape() == Shape({weight.dim(0)}), "linear: bias is ", bias.shape(), ", weight ", weight.shape());
+    CHECK(bias.shape() == Shape({weight.dim(0)}), "linear: bias is ", bias.shape(), ", weight ",
+          weight.shape());
     y.copy_from(bias.expand(shape));
   }
   const Tensor input = x.contiguous();
@@ -185,7 +190,8 @@ Tensor concat(std::span<const Tensor> parts, int dim) {
     check_same_kind("concat", parts[0], part);
     CHECK(part.rank() == shape.rank(), "concat: ", parts[0].shape(), " and ", part.shape());
     for (int i = 0; i < shape.rank(); ++i) {
-      CHECK(i == d || part.dim(i) == shape[i], "concat: ", parts[0].shape(), " and ", part.shape(), " along ", d);
+      CHECK(i == d || part.dim(i) == shape[i], "concat: ", parts[0].shape(), " and ", part.shape(), " along ",
+            d);
     }
     total += part.dim(d);
   }
@@ -200,7 +206,8 @@ Tensor concat(std::span<const Tensor> parts, int dim) {
 }
 
 Tensor gather_rows(const Tensor& table, const Tensor& ids) {
-  CHECK(table.rank() >= 1 && ids.dtype() == DType::i32, "gather_rows: table ", table.shape(), ", ids ", ids.dtype());
+  CHECK(table.rank() >= 1 && ids.dtype() == DType::i32, "gather_rows: table ", table.shape(), ", ids ",
+        ids.dtype());
   Shape shape = ids.shape();
   int64_t width = 1;
   for (int i = 1; i < table.rank(); ++i) {

@@ -1,5 +1,5 @@
-// Tensor-level front doors: check shapes, allocate the output, call the Op. No gradients (autograd/ops.h has those).
-// Floating ops take f32 (fast kernels, any device) or f64 (the oracle, CPU).
+// Tensor-level front doors: check shapes, allocate the output, call the Op. No gradients (autograd/ops.h has
+// those). Floating ops take f32 (fast kernels, any device) or f64 (the oracle, CPU).
 #pragma once
 
 #include "tensor/kernels/elementwise.h"
@@ -52,7 +52,8 @@ void add_in_place(const Tensor& target, const Tensor& x);
 
 /// Batched product: a [..., M,K] (or [..., K,M] if transpose_a), b [..., K,N] (or [..., N,K]); equal leading
 /// dimensions, or b with two dimensions only, shared by all of a's rows. Returns [..., M,N].
-[[nodiscard]] Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+[[nodiscard]] Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false,
+                            bool transpose_b = false);
 /// x [..., K] times weight [N,K] transposed, plus bias [N] if defined: [..., N].
 [[nodiscard]] Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 

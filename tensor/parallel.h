@@ -1,5 +1,5 @@
-// Threads on the CPU: a loop over rows split into contiguous blocks, one per thread. The split depends only on
-// the count, the grain and the thread count, so a kernel whose blocks are independent is deterministic.
+// Threads on the CPU: a loop over rows split into contiguous blocks, one per thread. The split depends only
+// on the count, the grain and the thread count, so a kernel whose blocks are independent is deterministic.
 #pragma once
 
 #include <algorithm>
@@ -21,19 +21,21 @@ using RangeBody = void (*)(void* context, int64_t begin, int64_t end);
 void parallel_ranges(int64_t count, int64_t grain, void* context, RangeBody body);
 }  // namespace detail
 
-/// Runs body(begin, end) over a partition of [0, count). Work below `grain` items a thread is not split further;
-/// nested calls run serially. `body` may throw: the first exception is rethrown on the caller's thread.
+/// Runs body(begin, end) over a partition of [0, count). Work below `grain` items a thread is not split
+/// further; nested calls run serially. `body` may throw: the first exception is rethrown on the caller's
+/// thread.
 template <class Body>
 void parallel_for(int64_t count, int64_t grain, Body&& body) {
   if (count <= 0) return;
   auto* pointer = &body;
-  detail::parallel_ranges(count, grain, static_cast<void*>(&pointer), [](void* context, int64_t begin, int64_t end) {
-    (**static_cast<decltype(pointer)*>(context))(begin, end);
-  });
+  detail::parallel_ranges(count, grain, static_cast<void*>(&pointer),
+                          [](void* context, int64_t begin, int64_t end) {
+                            (**static_cast<decltype(pointer)*>(context))(begin, end);
+                          });
 }
 
-/// Per-thread scratch memory, 64-byte aligned, valid until this thread's next call with the same slot; grows and is
-/// kept. Slots 0..7 let one kernel hold several buffers.
+/// Per-thread scratch memory, 64-byte aligned, valid until this thread's next call with the same slot; grows
+/// and is kept. Slots 0..7 let one kernel hold several buffers.
 [[nodiscard]] void* thread_scratch(size_t bytes, int slot = 0);
 
 }  // namespace clipcap

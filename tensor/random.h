@@ -1,5 +1,5 @@
-// Counter-based random numbers: Philox-4x32-10 (Salmon et al., SC'11). The value at (seed, stream, index) does
-// not depend on threads, order or device, so a dropout mask is the same on the CPU and on a GPU.
+// Counter-based random numbers: Philox-4x32-10 (Salmon et al., SC'11). The value at (seed, stream, index)
+// does not depend on threads, order or device, so a dropout mask is the same on the CPU and on a GPU.
 #pragma once
 
 #include <cmath>
@@ -43,8 +43,8 @@ CLIPCAP_HOST_DEVICE inline float uniform_from_bits(uint32_t bits) {
   return static_cast<float>(bits >> 8) * 0x1p-24F;
 }
 
-/// A stream of random numbers whose whole state is two integers; saved in checkpoints so a resumed run goes on
-/// exactly where it was. Every consumer takes a stream id of its own from next_stream().
+/// A stream of random numbers whose whole state is two integers; saved in checkpoints so a resumed run goes
+/// on exactly where it was. Every consumer takes a stream id of its own from next_stream().
 class Generator {
  public:
   explicit Generator(uint64_t seed = 0, uint64_t position = 0) : seed_(seed), position_(position) {}

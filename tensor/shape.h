@@ -44,7 +44,8 @@ class Shape {
   [[nodiscard]] int64_t numel() const {
     int64_t count = 1;
     for (int i = 0; i < rank_; ++i) {
-      CHECK(!__builtin_mul_overflow(count, dims_[static_cast<size_t>(i)], &count), "Shape: too many elements");
+      CHECK(!__builtin_mul_overflow(count, dims_[static_cast<size_t>(i)], &count),
+            "Shape: too many elements");
     }
     return count;
   }

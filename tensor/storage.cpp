@@ -15,8 +15,8 @@ namespace {
 
 constexpr size_t kAlignment = 256;
 
-// Eight classes to a power of two: at most 12.5 % of a block is lost, and sizes that vary a little from step to
-// step (batches of different length) still meet in one class.
+// Eight classes to a power of two: at most 12.5 % of a block is lost, and sizes that vary a little from step
+// to step (batches of different length) still meet in one class.
 size_t size_class(size_t bytes) {
   if (bytes <= 2048) return (bytes + kAlignment - 1) / kAlignment * kAlignment;
   const size_t step = std::bit_floor(bytes - 1) / 8;

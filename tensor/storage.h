@@ -1,5 +1,5 @@
-// Owned bytes on one device. Freed memory goes back to a cache of the same size class, so that a training step
-// after the first asks the system for nothing.
+// Owned bytes on one device. Freed memory goes back to a cache of the same size class, so that a training
+// step after the first asks the system for nothing.
 #pragma once
 
 #include <cstddef>

@@ -41,7 +41,8 @@ Device parse_device(std::string_view text) {
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   int64_t bytes = 0;
   CHECK(!__builtin_mul_overflow(shape.numel(), size_of(dtype), &bytes), "Tensor: ", shape, " is too large");
-  return view(std::make_shared<Storage>(static_cast<size_t>(bytes), device), shape, contiguous_strides(shape), 0, dtype);
+  return view(std::make_shared<Storage>(static_cast<size_t>(bytes), device), shape, contiguous_strides(shape),
+              0, dtype);
 }
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
@@ -56,8 +57,8 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
   return result.to(dtype);
 }
 
-Tensor Tensor::view(std::shared_ptr<Storage> storage, const Shape& shape, const Strides& strides, int64_t offset,
-                    DType dtype) {
+Tensor Tensor::view(std::shared_ptr<Storage> storage, const Shape& shape, const Strides& strides,
+                    int64_t offset, DType dtype) {
   Tensor result;
   result.storage_ = std::move(storage);
   result.shape_ = shape;
@@ -87,7 +88,8 @@ Tensor Tensor::transpose(int i, int j) const {
 }
 
 Tensor Tensor::permute(std::initializer_list<int> order) const {
-  CHECK(static_cast<int>(order.size()) == rank(), "permute: ", order.size(), " dimensions for shape ", shape_);
+  CHECK(static_cast<int>(order.size()) == rank(), "permute: ", order.size(), " dimensions for shape ",
+        shape_);
   Tensor result = *this;
   int position = 0;
   unsigned seen = 0;
@@ -124,7 +126,8 @@ Tensor Tensor::expand(const Shape& shape) const {
       continue;
     }
     CHECK(shape_[own] == shape[i] || shape_[own] == 1, "expand: ", shape_, " to ", shape);
-    result.strides_[static_cast<size_t>(i)] = shape_[own] == shape[i] ? strides_[static_cast<size_t>(own)] : 0;
+    result.strides_[static_cast<size_t>(i)] =
+        shape_[own] == shape[i] ? strides_[static_cast<size_t>(own)] : 0;
   }
   return result;
 }
@@ -187,11 +190,12 @@ Tensor Tensor::to(Device target) const {
 }
 
 void Tensor::copy_from(const Tensor& source) const {
-  CHECK(shape_ == source.shape_ && dtype_ == source.dtype_, "copy_from: ", source.dtype_, ' ', source.shape_, " into ",
-        dtype_, ' ', shape_);
+  CHECK(shape_ == source.shape_ && dtype_ == source.dtype_, "copy_from: ", source.dtype_, ' ', source.shape_,
+        " into ", dtype_, ' ', shape_);
   CHECK(device() == source.device(), "copy_from: from ", source.device(), " to ", device(), "; use to()");
   if (numel() == 0) return;
-  strided_copy(device(), StridedCopy{source.raw(), raw(), shape_, source.strides_, strides_, size_of(dtype_)});
+  strided_copy(device(),
+               StridedCopy{source.raw(), raw(), shape_, source.strides_, strides_, size_of(dtype_)});
 }
 
 void Tensor::fill_zero() const {

@@ -1,5 +1,5 @@
-// Tensor: a cheap value that points at numbers. Copying a Tensor shares its storage; clone() copies the numbers.
-// No gradients live here: see autograd/variable.h. Constness is shallow, as with std::span.
+// Tensor: a cheap value that points at numbers. Copying a Tensor shares its storage; clone() copies the
+// numbers. No gradients live here: see autograd/variable.h. Constness is shallow, as with std::span.
 #pragma once
 
 #include <memory>
@@ -35,8 +35,8 @@ class Tensor {
     return from(std::span<const T>(values), shape);
   }
   /// A view on existing storage. `offset` and `strides` in elements; bounds are the caller's duty.
-  [[nodiscard]] static Tensor view(std::shared_ptr<Storage> storage, const Shape& shape, const Strides& strides,
-                                   int64_t offset, DType dtype);
+  [[nodiscard]] static Tensor view(std::shared_ptr<Storage> storage, const Shape& shape,
+                                   const Strides& strides, int64_t offset, DType dtype);
 
   [[nodiscard]] bool defined() const { return storage_ != nullptr; }
   [[nodiscard]] const Shape& shape() const { return shape_; }

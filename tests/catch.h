@@ -9,9 +9,9 @@ using Catch::Approx;
 #endif
 
 // Ends the test case with a visible notice: what it needs (a GPU, ../shared) is not there.
-#define SKIP_TEST(reason)                         \
-  do {                                            \
-    WARN("skipped: " << reason); /* NOLINT */     \
-    SUCCEED();                                    \
-    return;                                       \
+#define SKIP_TEST(reason)                     \
+  do {                                        \
+    WARN("skipped: " << reason); /* NOLINT */ \
+    SUCCEED();                                \
+    return;                                   \
   } while (false)

@@ -1,5 +1,5 @@
-// What every kernel test needs: reproducible inputs, and the rule by which a kernel is judged: against a double
-// oracle it may be at most a few times worse than the plain float reference.
+// What every kernel test needs: reproducible inputs, and the rule by which a kernel is judged: against a
+// double oracle it may be at most a few times worse than the plain float reference.
 #pragma once
 
 #include <cmath>
@@ -40,7 +40,8 @@ double max_error(const std::vector<A>& a, const std::vector<B>& b) {
 
 /// `got` is a kernel's float result, `plain` the float reference's, `oracle` the double reference's.
 template <class T>
-void check_against_oracle(const std::vector<T>& got, const std::vector<T>& plain, const std::vector<double>& oracle) {
+void check_against_oracle(const std::vector<T>& got, const std::vector<T>& plain,
+                          const std::vector<double>& oracle) {
   double largest = 0;
   for (const double value : oracle) largest = std::max(largest, std::abs(value));
   const double floor = 16.0 * std::numeric_limits<T>::epsilon() * std::max(largest, 1e-30);

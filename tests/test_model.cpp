@@ -12,8 +12,10 @@ using namespace clipcap;
 namespace {
 
 Config small_config(const std::string& fusion) {
-  Config config = parse_config(R"({"model": {"encoder": {"resolution": 32, "patch": 16, "width": 24, "layers": 2, "heads": 3, "embed": 20},
-    "frames": 7, "dim": 32, "heads": 4, "hidden": 48, "decoder": {"layers": 2}, "subdecoder": {"layers": 1}}})", "test");
+  Config config = parse_config(
+      R"({"model": {"encoder": {"resolution": 32, "patch": 16, "width": 24, "layers": 2, "heads": 3, "embed": 20},
+    "frames": 7, "dim": 32, "heads": 4, "hidden": 48, "decoder": {"layers": 2}, "subdecoder": {"layers": 1}}})",
+      "test");
   config.model.fusion_kind = fusion;
   return config;
 }
@@ -23,7 +25,9 @@ Vocabularies small_vocabularies() {
   return {words, words};
 }
 
-Tensor features(int64_t rows, uint64_t seed) { return Tensor::from(testing::random_values<float>(rows * 20, seed), {rows, 20}); }
+Tensor features(int64_t rows, uint64_t seed) {
+  return Tensor::from(testing::random_values<float>(rows * 20, seed), {rows, 20});
+}
 
 }  // namespace
 
@@ -38,8 +42,10 @@ TEST_CASE("a padded clip gives the rows of the clip alone", "[model]") {
       const NoGrad guard;
       const FeatureBatch one = stack_features(alone);
       const FeatureBatch two = stack_features(both);
-      const Variable f_one = model->fusion.forward(model->projection.forward(Variable(one.features)), one.lengths, {});
-      const Variable f_two = model->fusion.forward(model->projection.forward(Variable(two.features)), two.lengths, {});
+      const Variable f_one =
+          model->fusion.forward(model->projection.forward(Variable(one.features)), one.lengths, {});
+      const Variable f_two =
+          model->fusion.forward(model->projection.forward(Variable(two.features)), two.lengths, {});
       const Tensor padded = f_two.value().slice(0, 1, 1).slice(1, 0, length);
       CHECK(testing::max_error(f_one.value().to_vector<float>(), padded.to_vector<float>()) < 2e-5);
       CHECK(testing::max_error(f_two.value().slice(0, 1, 1).slice(1, length, 7 - length).to_vector<float>(),
@@ -47,7 +53,8 @@ TEST_CASE("a padded clip gives the rows of the clip alone", "[model]") {
       const auto texts_alone = describe_clips(*model, one.features, one.lengths, {});
       const auto texts_padded = describe_clips(*model, two.features, two.lengths, {});
       CHECK(texts_alone[0].caption.ids == texts_padded[1].caption.ids);
-      CHECK(texts_alone[0].caption.log_probability == Approx(texts_padded[1].caption.log_probability).epsilon(1e-4));
+      CHECK(texts_alone[0].caption.log_probability ==
+            Approx(texts_padded[1].caption.log_probability).epsilon(1e-4));
     }
   }
 }
@@ -59,16 +66,19 @@ TEST_CASE("decoding with caches gives the hidden states of teacher forcing", "[m
   const NoGrad guard;
   const Memory memory = model->encode(Variable(batch.features), batch.lengths, {});
   const std::vector<int32_t> ids{2, 5, 6, 4, 2, 7, 4, 8};
-  const Variable forced = model->caption_decoder.forward(model->caption_table, Tensor::from(ids, {2, 4}), memory.rows, memory.valid, {});
+  const Variable forced = model->caption_decoder.forward(model->caption_table, Tensor::from(ids, {2, 4}),
+                                                         memory.rows, memory.valid, {});
   TextDecoder::State state = model->caption_decoder.start(memory.rows, memory.valid, 1);
   for (int64_t step = 0; step < 4; ++step) {
     const std::vector<int32_t> now{ids[static_cast<size_t>(step)], ids[static_cast<size_t>(4 + step)]};
     const Variable row = model->caption_decoder.step(state, model->caption_table, Tensor::from(now, {2}));
-    CHECK(testing::max_error(row.value().to_vector<float>(), forced.value().slice(1, step, 1).to_vector<float>()) < 2e-5);
+    CHECK(testing::max_error(row.value().to_vector<float>(),
+                             forced.value().slice(1, step, 1).to_vector<float>()) < 2e-5);
   }
 }
 
-TEST_CASE("beam search: width one is greedy, wider is never less likely, the score is the text's own", "[model]") {
+TEST_CASE("beam search: width one is greedy, wider is never less likely, the score is the text's own",
+          "[model]") {
   const auto model = make_model(small_config("lstm"), small_vocabularies());
   const std::vector<Tensor> clips{features(7, 1), features(2, 2), features(5, 3)};
   const FeatureBatch batch = stack_features(clips);
@@ -90,15 +100,18 @@ TEST_CASE("beam search: width one is greedy, wider is never less likely, the sco
     ids.insert(ids.end(), beams[b].ids.begin(), beams[b].ids.end());
     const int64_t length = static_cast<int64_t>(ids.size());
     if (length >= 27) continue;  // cut at the longest length: no eos was chosen
-    const Memory own{Variable(memory.rows.value().slice(0, static_cast<int64_t>(b), 1).contiguous()), memory.valid.slice(0, static_cast<int64_t>(b), 1).contiguous()};
-    const Variable hidden = model->caption_decoder.forward(model->caption_table, Tensor::from(ids, {1, length}), own.rows, own.valid, {});
+    const Memory own{Variable(memory.rows.value().slice(0, static_cast<int64_t>(b), 1).contiguous()),
+                     memory.valid.slice(0, static_cast<int64_t>(b), 1).contiguous()};
+    const Variable hidden = model->caption_decoder.forward(
+        model->caption_table, Tensor::from(ids, {1, length}), own.rows, own.valid, {});
     const Tensor logits = model->caption_decoder.logits(hidden, model->caption_table).value().contiguous();
     double total = 0;
     for (int64_t i = 0; i < length; ++i) {
       const float* row = logits.data<float>() + i * logits.dim(2);
       const int32_t next = i + 1 < length ? ids[static_cast<size_t>(i + 1)] : 3;
       double sum = 0;
-      for (int64_t v = 0; v < logits.dim(2); ++v) sum += v == 0 || v == 2 ? 0.0 : std::exp(static_cast<double>(row[v]));
+      for (int64_t v = 0; v < logits.dim(2); ++v)
+        sum += v == 0 || v == 2 ? 0.0 : std::exp(static_cast<double>(row[v]));
       total += static_cast<double>(row[next]) - std::log(sum);
     }
     CHECK(beams[b].log_probability == Approx(total).epsilon(1e-3));
@@ -139,7 +152,8 @@ TEST_CASE("a saved model loads, packed or not, and says the same; wrong keys are
       CHECK(after[b].caption.log_probability == Approx(before[b].caption.log_probability).epsilon(1e-4));
     }
     const Tensor frames = Tensor::from(testing::random_values<float>(2 * 3 * 32 * 32, 9), {2, 3, 32, 32});
-    CHECK(testing::max_error(loaded.model->encoder->encode(frames).to_vector<float>(), model->encoder->encode(frames).to_vector<float>()) < 1e-4);
+    CHECK(testing::max_error(loaded.model->encoder->encode(frames).to_vector<float>(),
+                             model->encoder->encode(frames).to_vector<float>()) < 1e-4);
   }
   nn::StateDict state = nn::state_dict(*model);
   state["surplus.weight"] = Tensor::zeros({2});
@@ -150,7 +164,8 @@ TEST_CASE("a saved model loads, packed or not, and says the same; wrong keys are
     FAIL("no error");
   } catch (const InputError& error) {
     const std::string text = error.what();
-    for (const char* part : {"file.safetensors", "missing memory_type [5, 32]", "surplus surplus.weight", "shape of caption_table is [1, 2]"}) {
+    for (const char* part : {"file.safetensors", "missing memory_type [5, 32]", "surplus surplus.weight",
+                             "shape of caption_table is [1, 2]"}) {
       INFO(text);
       CHECK(text.find(part) != std::string::npos);
     }

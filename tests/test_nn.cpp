@@ -15,12 +15,14 @@ namespace {
 
 const nn::StateDict& golden(const std::string& file = "torch_modules") {
   static std::map<std::string, nn::StateDict> files;
-  if (!files.contains(file)) files[file] = read_safetensors(CLIPCAP_SOURCE_DIR "/tests/golden/" + file + ".safetensors").tensors;
+  if (!files.contains(file))
+    files[file] = read_safetensors(CLIPCAP_SOURCE_DIR "/tests/golden/" + file + ".safetensors").tensors;
   return files[file];
 }
 
 // "encoder." entries without the prefix, without those named in `inputs` and without gradients.
-nn::StateDict weights(const nn::StateDict& all, const std::string& prefix, const std::set<std::string>& inputs) {
+nn::StateDict weights(const nn::StateDict& all, const std::string& prefix,
+                      const std::set<std::string>& inputs) {
   nn::StateDict state;
   for (const auto& [name, value] : all) {
     if (!name.starts_with(prefix + ".")) continue;
@@ -34,7 +36,9 @@ double difference(const Tensor& a, const Tensor& b) {
   return testing::max_error(a.to(DType::f64).to_vector<double>(), b.to(DType::f64).to_vector<double>());
 }
 
-std::vector<int32_t> lengths_of(const std::string& prefix) { return golden().at(prefix + ".lengths").to_vector<int32_t>(); }
+std::vector<int32_t> lengths_of(const std::string& prefix) {
+  return golden().at(prefix + ".lengths").to_vector<int32_t>();
+}
 
 }  // namespace
 
@@ -42,23 +46,26 @@ TEST_CASE("the encoder layer is PyTorch's pre-LN layer", "[nn]") {
   Generator generator(1);
   nn::EncoderLayer layer(16, 4, 24, Activation::gelu, 0.0, generator);
   nn::load_state_dict(layer, weights(golden(), "encoder", {"x", "y", "lengths"}), "golden");
-  const Variable y = layer.forward(Variable(golden().at("encoder.x")), valid_mask(lengths_of("encoder"), 7), false, {});
+  const Variable y =
+      layer.forward(Variable(golden().at("encoder.x")), valid_mask(lengths_of("encoder"), 7), false, {});
   const auto compare = [&](const Tensor& got) {
     CHECK(difference(got.slice(0, 0, 1), golden().at("encoder.y").slice(0, 0, 1)) < 2e-5);
-    CHECK(difference(got.slice(0, 1, 1).slice(1, 0, 4), golden().at("encoder.y").slice(0, 1, 1).slice(1, 0, 4)) < 2e-5);
+    CHECK(difference(got.slice(0, 1, 1).slice(1, 0, 4),
+                     golden().at("encoder.y").slice(0, 1, 1).slice(1, 0, 4)) < 2e-5);
   };
   compare(y.value());
   nn::pack_for_inference(layer);
   const NoGrad guard;
-  compare(layer.forward(Variable(golden().at("encoder.x")), valid_mask(lengths_of("encoder"), 7), false, {}).value());
+  compare(layer.forward(Variable(golden().at("encoder.x")), valid_mask(lengths_of("encoder"), 7), false, {})
+              .value());
 }
 
 TEST_CASE("the decoder layer is PyTorch's pre-LN layer, whole and step by step", "[nn]") {
   Generator generator(1);
   nn::DecoderLayer layer(16, 4, 24, Activation::gelu, 0.0, generator);
   nn::load_state_dict(layer, weights(golden(), "decoder", {"x", "y", "memory", "lengths"}), "golden");
-  const nn::CrossMemory memory =
-      layer.cross_attention.project(Variable(golden().at("decoder.memory")), valid_mask(lengths_of("decoder"), 7));
+  const nn::CrossMemory memory = layer.cross_attention.project(Variable(golden().at("decoder.memory")),
+                                                               valid_mask(lengths_of("decoder"), 7));
   const Tensor x = golden().at("decoder.x");
   CHECK(difference(layer.forward(Variable(x), memory, {}).value(), golden().at("decoder.y")) < 2e-5);
   const NoGrad guard;

@@ -31,8 +31,10 @@ TEST_CASE("views share storage and know their strides", "[tensor]") {
   CHECK(t.shape() == Shape({4, 3, 2}));
   CHECK_FALSE(t.is_contiguous());
   CHECK(t.to_vector<float>()[1] == 12.0F);
-  CHECK(x.slice(1, 1, 2).to_vector<float>() == std::vector<float>{4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23});
-  CHECK(x.permute({1, 0, 2}).slice(0, 2, 1).reshape({-1}).to_vector<float>() == std::vector<float>{8, 9, 10, 11, 20, 21, 22, 23});
+  CHECK(x.slice(1, 1, 2).to_vector<float>() ==
+        std::vector<float>{4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23});
+  CHECK(x.permute({1, 0, 2}).slice(0, 2, 1).reshape({-1}).to_vector<float>() ==
+        std::vector<float>{8, 9, 10, 11, 20, 21, 22, 23});
   x.slice(0, 1, 1).fill_zero();
   CHECK(x.to_vector<float>()[12] == 0.0F);
   CHECK(x.to_vector<float>()[11] == 11.0F);
@@ -45,7 +47,8 @@ TEST_CASE("empty and one-element tensors", "[tensor]") {
   CHECK(none.is_contiguous());
   CHECK(none.clone().numel() == 0);
   CHECK(ops::sum(none, 1).to_vector<float>() == std::vector<float>(6, 0.0F));
-  CHECK(ops::matmul(Tensor::empty({2, 0}), Tensor::empty({0, 3})).to_vector<float>() == std::vector<float>(6, 0.0F));
+  CHECK(ops::matmul(Tensor::empty({2, 0}), Tensor::empty({0, 3})).to_vector<float>() ==
+        std::vector<float>(6, 0.0F));
   CHECK(Tensor::full({}, 2.5).item() == 2.5);
   CHECK(ops::sum_all(Tensor::empty({0})).item() == 0.0);
 }
@@ -72,7 +75,8 @@ TEST_CASE("elementwise ops broadcast like the oracle on every instruction set", 
   for (const Isa isa : {before, Isa::avx2}) {
     if (isa != before && before != Isa::avx512) continue;
     set_active_isa(isa);
-    const std::pair<Shape, Shape> pairs[] = {{{5, 33}, {33}}, {{7, 1, 3}, {4, 1}}, {{1}, {2, 31}}, {{3, 17}, {3, 17}}, {{2, 0}, {1, 1}}};
+    const std::pair<Shape, Shape> pairs[] = {
+        {{5, 33}, {33}}, {{7, 1, 3}, {4, 1}}, {{1}, {2, 31}}, {{3, 17}, {3, 17}}, {{2, 0}, {1, 1}}};
     for (const auto& [a_shape, b_shape] : pairs) {
       const Tensor a = Tensor::from(testing::random_values<float>(a_shape.numel(), 1), a_shape);
       const Tensor b = Tensor::from(testing::random_values<float>(b_shape.numel(), 2, 2.0, 0.2), b_shape);
@@ -84,11 +88,13 @@ TEST_CASE("elementwise ops broadcast like the oracle on every instruction set", 
     }
     const Tensor x = Tensor::from(testing::random_values<float>(5 * 67 * 19, 3), {5, 67, 19});
     for (int dim = 0; dim < 3; ++dim) {
-      CHECK(testing::max_error(ops::sum(x, dim).to_vector<float>(), ops::sum(x.to(DType::f64), dim).to_vector<double>()) < 1e-4);
+      CHECK(testing::max_error(ops::sum(x, dim).to_vector<float>(),
+                               ops::sum(x.to(DType::f64), dim).to_vector<double>()) < 1e-4);
     }
     const Tensor strided = x.transpose(0, 2);
     CHECK(testing::max_error(ops::mul(strided, strided).to_vector<float>(),
-                             ops::mul(strided.to(DType::f64), strided.to(DType::f64)).to_vector<double>()) < 1e-5);
+                             ops::mul(strided.to(DType::f64), strided.to(DType::f64)).to_vector<double>()) <
+          1e-5);
   }
   set_active_isa(before);
 }
@@ -102,11 +108,12 @@ TEST_CASE("half and bfloat16 convert exactly", "[tensor]") {
     CHECK(float16(wide).bits == half.bits);
     bfloat16 brain;
     brain.bits = static_cast<uint16_t>(bits);
-    if (static_cast<float>(brain) == static_cast<float>(brain)) CHECK(bfloat16(static_cast<float>(brain)).bits == brain.bits);
+    if (static_cast<float>(brain) == static_cast<float>(brain))
+      CHECK(bfloat16(static_cast<float>(brain)).bits == brain.bits);
   }
   CHECK(static_cast<float>(float16(65519.0F)) == 65504.0F);
   CHECK(std::isinf(static_cast<float>(float16(65520.0F))));
-  CHECK(static_cast<float>(float16(0x1p-25F)) == 0.0F);        // halfway to the least subnormal: to even
+  CHECK(static_cast<float>(float16(0x1p-25F)) == 0.0F);  // halfway to the least subnormal: to even
   CHECK(static_cast<float>(float16(0x1.8p-25F)) == 0x1p-24F);
 }
 
@@ -137,7 +144,8 @@ TEST_CASE("safetensors: what is written is read, byte for byte", "[tensor]") {
     INFO(name);
     CHECK(file.tensors.at(name).dtype() == tensor.dtype());
     CHECK(file.tensors.at(name).shape() == tensor.shape());
-    CHECK(file.tensors.at(name).to(DType::f64).to_vector<double>() == tensor.to(DType::f64).to_vector<double>());
+    CHECK(file.tensors.at(name).to(DType::f64).to_vector<double>() ==
+          tensor.to(DType::f64).to_vector<double>());
   }
 }
 
@@ -162,7 +170,8 @@ TEST_CASE("safetensors: hostile files end in one InputError", "[tensor]") {
   for (int i = 0; i < 1000; ++i) {
     std::string flipped = good;
     for (int64_t n = generator.index(3); n >= 0; --n) {
-      flipped[static_cast<size_t>(generator.index(static_cast<int64_t>(good.size())))] = static_cast<char>(generator.index(256));
+      flipped[static_cast<size_t>(generator.index(static_cast<int64_t>(good.size())))] =
+          static_cast<char>(generator.index(256));
     }
     (void)read(flipped);  // an error or a file that reads, never a crash
   }
@@ -173,11 +182,14 @@ TEST_CASE("safetensors: hostile files end in one InputError", "[tensor]") {
     return bytes + header + data;
   };
   CHECK(read(with_header(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", "xy")));
-  const char* wrong[] = {R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
-                         R"({"a":{"dtype":"U8","shape":[4611686018427387904,8],"data_offsets":[0,0]}})",
-                         R"({"a":{"dtype":"U8","shape":[-2],"data_offsets":[0,2]}})",
-                         R"({"a":{"dtype":"F9","shape":[2],"data_offsets":[0,2]}})",
-                         R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}})",
-                         R"({"a":[[[[[[[[[[[[[]]]]]]]]]]]]]})", "{", "[]"};
+  const char* wrong[] = {
+      R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
+      R"({"a":{"dtype":"U8","shape":[4611686018427387904,8],"data_offsets":[0,0]}})",
+      R"({"a":{"dtype":"U8","shape":[-2],"data_offsets":[0,2]}})",
+      R"({"a":{"dtype":"F9","shape":[2],"data_offsets":[0,2]}})",
+      R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}})",
+      R"({"a":[[[[[[[[[[[[[]]]]]]]]]]]]]})",
+      "{",
+      "[]"};
   for (const char* header : wrong) CHECK_FALSE(read(with_header(header, "xy")));
 }

@@ -22,21 +22,24 @@ struct Options {
   bool no_cache = false;
 };
 
-// Inputs are decoded a few at a time: one long list of videos neither waits for its last nor fills the memory.
+// Inputs are decoded a few at a time: one long list of videos neither waits for its last nor fills the
+// memory.
 constexpr size_t kClipsAtOnce = 16;
 
 int run(const Options& options) {
   options.common.apply();
   LoadedModel loaded = load_model(options.model);
   const bool cached = !options.no_cache && !loaded.config.train.train_encoder;
-  const FeatureExtractor extractor(*loaded.model->encoder, loaded.config, cached ? random_encoder_name(loaded.config) : "");
+  const FeatureExtractor extractor(*loaded.model->encoder, loaded.config,
+                                   cached ? random_encoder_name(loaded.config) : "");
   json results = json::array();
   for (size_t start = 0; start < options.inputs.size(); start += kClipsAtOnce) {
     const size_t end = std::min(options.inputs.size(), start + kClipsAtOnce);
     std::vector<Tensor> features;
     for (size_t i = start; i < end; ++i) features.push_back(extractor.features(options.inputs[i]));
     const FeatureBatch batch = stack_features(features);
-    const std::vector<ClipTexts> texts = describe_clips(*loaded.model, batch.features, batch.lengths, options.search);
+    const std::vector<ClipTexts> texts =
+        describe_clips(*loaded.model, batch.features, batch.lengths, options.search);
     for (size_t i = start; i < end; ++i) {
       const ClipTexts& text = texts[i - start];
       json entry{{"input", options.inputs[i]},
@@ -50,14 +53,16 @@ int run(const Options& options) {
       if (!options.as_json) {
         std::printf("%s\n  %s\n", options.inputs[i].c_str(), entry["caption"].get<std::string>().c_str());
         for (const char* name : kAspectNames) {
-          if (entry[name].is_string()) std::printf("  %-9s  %s\n", name, entry[name].get<std::string>().c_str());
+          if (entry[name].is_string())
+            std::printf("  %-9s  %s\n", name, entry[name].get<std::string>().c_str());
         }
         std::fflush(stdout);
       }
       results.push_back(std::move(entry));
     }
   }
-  if (options.as_json) std::printf("%s\n", results.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+  if (options.as_json)
+    std::printf("%s\n", results.dump(2, ' ', false, json::error_handler_t::replace).c_str());
   return 0;
 }
 
@@ -68,13 +73,20 @@ void add_caption(CLI::App& app, Action& chosen) {
   CLI::App* command = app.add_subcommand("caption", "Caption videos, folders of frames or pictures");
   command->add_option("--model", options->model, "model directory")->required();
   command->add_option("input", options->inputs, "video file, folder of frames, or picture")->required();
-  command->add_option("--beam", options->search.beam, "beam width; 1 = greedy")->check(CLI::Range(1, 64))->capture_default_str();
-  command->add_option("--length-penalty", options->search.length_penalty, "exponent of the beams' length penalty")
+  command->add_option("--beam", options->search.beam, "beam width; 1 = greedy")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command
+      ->add_option("--length-penalty", options->search.length_penalty,
+                   "exponent of the beams' length penalty")
       ->capture_default_str();
   command->add_flag("--sample", options->search.sample, "draw words instead of taking the likeliest");
-  command->add_option("--temperature", options->search.temperature, "of --sample")->check(CLI::Range(0.01, 100.0));
-  command->add_option("--top-k", options->search.top_k, "sample among the k likeliest words; 0 = all")->check(CLI::Range(0, 1 << 20));
-  command->add_option("--top-p", options->search.top_p, "sample among the likeliest words reaching p")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--temperature", options->search.temperature, "of --sample")
+      ->check(CLI::Range(0.01, 100.0));
+  command->add_option("--top-k", options->search.top_k, "sample among the k likeliest words; 0 = all")
+      ->check(CLI::Range(0, 1 << 20));
+  command->add_option("--top-p", options->search.top_p, "sample among the likeliest words reaching p")
+      ->check(CLI::Range(0.0, 1.0));
   command->add_option("--seed", options->search.seed, "of --sample");
   command->add_flag("--json", options->as_json, "print one JSON document");
   command->add_flag("--no-cache", options->no_cache, "neither read nor write the feature cache");
@@ -82,7 +94,8 @@ void add_caption(CLI::App& app, Action& chosen) {
   command->footer("Example: clipcap caption --model my-model holiday.mp4");
   command->callback([options, &chosen] {
     chosen = [options] {
-      if (options->search.sample && options->search.beam > 1) throw CLI::ValidationError("--sample", "excludes --beam above 1");
+      if (options->search.sample && options->search.beam > 1)
+        throw CLI::ValidationError("--sample", "excludes --beam above 1");
       return run(*options);
     };
   });

@@ -1,4 +1,5 @@
-// What every subcommand shares: its options, and how it reports. One file a subcommand; clipcap.cpp lists them.
+// What every subcommand shares: its options, and how it reports. One file a subcommand; clipcap.cpp lists
+// them.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -22,7 +23,8 @@ struct CommonOptions {
   std::string device = "auto";
   int threads = 0;  // 0: all
   void add_to(CLI::App& command);
-  /// Applies the thread count and checks the device. The model's whole op set runs on the CPU; --device cuda says so.
+  /// Applies the thread count and checks the device. The model's whole op set runs on the CPU; --device cuda
+  /// says so.
   void apply() const;
 };
 

@@ -16,11 +16,15 @@ struct Options {
 
 void add_drawn_clips(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("drawn-clips", "Draw short captioned clips and encode them as video files");
+  CLI::App* command =
+      app.add_subcommand("drawn-clips", "Draw short captioned clips and encode them as video files");
   command->add_option("--out", options->out, "folder to write")->required();
-  command->add_option("--clips", options->clips, "how many")->check(CLI::Range(1, 1000))->capture_default_str();
+  command->add_option("--clips", options->clips, "how many")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   command->add_option("--seed", options->seed, "another seed, other clips")->capture_default_str();
-  command->footer("Example: clipcap drawn-clips --out drawn && clipcap train --config clips --data drawn --out model");
+  command->footer(
+      "Example: clipcap drawn-clips --out drawn && clipcap train --config clips --data drawn --out model");
   command->callback([options, &chosen] {
     chosen = [options] {
       write_drawn_clips(options->out, options->clips, options->seed);

@@ -11,7 +11,8 @@ namespace clipcap::tools {
 
 void add_gradcheck(CLI::App& app, Action& chosen) {
   auto names = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = app.add_subcommand("gradcheck", "Check every op's and module's backward against finite differences");
+  CLI::App* command =
+      app.add_subcommand("gradcheck", "Check every op's and module's backward against finite differences");
   command->add_option("op", *names, "only these");
   command->footer("Example: clipcap gradcheck attention lstm");
   command->callback([names, &chosen] {
@@ -23,13 +24,14 @@ void add_gradcheck(CLI::App& app, Action& chosen) {
       }
       int failed = 0;
       for (const GradcheckCase& c : gradcheck_cases()) {
-        const bool wanted = names->empty() || std::any_of(names->begin(), names->end(),
-                                                          [&](const std::string& name) { return c.name.starts_with(name); });
+        const bool wanted =
+            names->empty() || std::any_of(names->begin(), names->end(),
+                                          [&](const std::string& name) { return c.name.starts_with(name); });
         if (!wanted) continue;
         const GradcheckResult result = c.run();
         const bool good = result.worst < kGradcheckLimit && result.elements > 0;
-        std::printf("%-28s %s  worst error %.2e over %lld elements\n", c.name.c_str(), good ? "ok  " : "FAIL", result.worst,
-                    static_cast<long long>(result.elements));
+        std::printf("%-28s %s  worst error %.2e over %lld elements\n", c.name.c_str(), good ? "ok  " : "FAIL",
+                    result.worst, static_cast<long long>(result.elements));
         if (!good) std::printf("    %s\n", result.place.c_str());
         failed += good ? 0 : 1;
       }

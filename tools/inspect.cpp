@@ -34,7 +34,10 @@ int inspect_file(const Options& options) {
   if (options.as_json) {
     json list = json::array();
     for (const auto& [name, tensor] : file.tensors) {
-      list.push_back({{"name", name}, {"dtype", upper(tensor.dtype())}, {"shape", shape_json(tensor.shape())}, {"bytes", tensor.bytes()}});
+      list.push_back({{"name", name},
+                      {"dtype", upper(tensor.dtype())},
+                      {"shape", shape_json(tensor.shape())},
+                      {"bytes", tensor.bytes()}});
     }
     std::printf("%s\n", json{{"file", options.path}, {"tensors", list}, {"metadata", file.metadata}}
                             .dump(2, ' ', false, json::error_handler_t::replace)
@@ -44,8 +47,8 @@ int inspect_file(const Options& options) {
   int64_t bytes = 0;
   int64_t numbers = 0;
   for (const auto& [name, tensor] : file.tensors) {
-    std::printf("%-60s %-5s %-24s %12lld\n", name.c_str(), upper(tensor.dtype()).c_str(), concat_text(tensor.shape()).c_str(),
-                static_cast<long long>(tensor.bytes()));
+    std::printf("%-60s %-5s %-24s %12lld\n", name.c_str(), upper(tensor.dtype()).c_str(),
+                concat_text(tensor.shape()).c_str(), static_cast<long long>(tensor.bytes()));
     bytes += tensor.bytes();
     numbers += tensor.numel();
   }
@@ -74,12 +77,15 @@ class TreePrinter : public nn::Visitor {
     // The innermost module that holds it is the last row whose name is its prefix.
     for (size_t i = rows.size(); i-- > 0;) {
       if (rows[i].name.empty() || name.starts_with(rows[i].name + ".")) {
-        rows[i].own.emplace_back(name.substr(rows[i].name.empty() ? 0 : rows[i].name.size() + 1), parameter.shape());
+        rows[i].own.emplace_back(name.substr(rows[i].name.empty() ? 0 : rows[i].name.size() + 1),
+                                 parameter.shape());
         break;
       }
     }
   }
-  void on_module(const std::string& name, nn::Module& module) override { rows.push_back({name, module.describe(), 0, {}}); }
+  void on_module(const std::string& name, nn::Module& module) override {
+    rows.push_back({name, module.describe(), 0, {}});
+  }
 };
 
 int inspect_model(const Options& options) {
@@ -94,13 +100,15 @@ int inspect_model(const Options& options) {
   for (const nn::NamedParameter& parameter : nn::parameters(*loaded.model)) {
     if (parameter.name.starts_with("encoder.") || parameter.variable.value().rank() != 2) continue;
     const bool per_row = parameter.name.starts_with("fusion") || parameter.name.starts_with("vis2text") ||
-                         parameter.name.starts_with("projection") || parameter.name.starts_with("text_projection");
+                         parameter.name.starts_with("projection") ||
+                         parameter.name.starts_with("text_projection");
     if (per_row) captioner += 2.0 * frames * static_cast<double>(parameter.variable.value().numel());
   }
   double per_token = 0;
   for (const nn::NamedParameter& parameter : nn::parameters(*loaded.model, "")) {
     const bool decoder = parameter.name.starts_with("caption_decoder.layers");
-    if (decoder && parameter.variable.value().rank() == 2 && parameter.name.find("kv_proj") == std::string::npos) {
+    if (decoder && parameter.variable.value().rank() == 2 &&
+        parameter.name.find("kv_proj") == std::string::npos) {
       per_token += 2.0 * static_cast<double>(parameter.variable.value().numel());
     }
   }
@@ -110,28 +118,35 @@ int inspect_model(const Options& options) {
     for (const TreePrinter::Row& row : printer.rows) {
       json own = json::object();
       for (const auto& [name, shape] : row.own) own[name] = shape_json(shape);
-      modules.push_back({{"name", row.name}, {"module", row.what}, {"parameters", row.parameters}, {"own", own}});
+      modules.push_back(
+          {{"name", row.name}, {"module", row.what}, {"parameters", row.parameters}, {"own", own}});
     }
     std::printf("%s\n", json{{"model", options.path},
                              {"modules", modules},
                              {"parameters", total},
                              {"frames", loaded.config.model.frames},
                              {"resolution", loaded.model->encoder->resolution()},
-                             {"flops", {{"encoder", frames * per_frame}, {"fusion_and_vis2text", captioner}, {"caption_token", per_token}}}}
+                             {"flops",
+                              {{"encoder", frames * per_frame},
+                               {"fusion_and_vis2text", captioner},
+                               {"caption_token", per_token}}}}
                             .dump(2)
                             .c_str());
     return 0;
   }
   for (const TreePrinter::Row& row : printer.rows) {
     std::string shapes;
-    for (const auto& [name, shape] : row.own) shapes += concat_text(shapes.empty() ? "" : "  ", name, ' ', shape);
-    std::printf("%-44s %11lld  %-28s %s\n", row.name.empty() ? "(model)" : row.name.c_str(), static_cast<long long>(row.parameters),
-                row.what.c_str(), shapes.c_str());
+    for (const auto& [name, shape] : row.own)
+      shapes += concat_text(shapes.empty() ? "" : "  ", name, ' ', shape);
+    std::printf("%-44s %11lld  %-28s %s\n", row.name.empty() ? "(model)" : row.name.c_str(),
+                static_cast<long long>(row.parameters), row.what.c_str(), shapes.c_str());
   }
   std::printf("\n%lld parameters\n", static_cast<long long>(total));
-  std::printf("FLOPs for %lld frames of %lld x %lld: encoder %.3g, fusion and Vis2Text %.3g; a caption token %.3g\n",
-              static_cast<long long>(loaded.config.model.frames), static_cast<long long>(loaded.model->encoder->resolution()),
-              static_cast<long long>(loaded.model->encoder->resolution()), frames * per_frame, captioner, per_token);
+  std::printf(
+      "FLOPs for %lld frames of %lld x %lld: encoder %.3g, fusion and Vis2Text %.3g; a caption token %.3g\n",
+      static_cast<long long>(loaded.config.model.frames),
+      static_cast<long long>(loaded.model->encoder->resolution()),
+      static_cast<long long>(loaded.model->encoder->resolution()), frames * per_frame, captioner, per_token);
   return 0;
 }
 
@@ -139,14 +154,16 @@ int inspect_model(const Options& options) {
 
 void add_inspect(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("inspect", "List the tensors of a file, or the modules of a model directory");
+  CLI::App* command =
+      app.add_subcommand("inspect", "List the tensors of a file, or the modules of a model directory");
   command->add_option("path", options->path, "safetensors file or model directory")->required();
   command->add_flag("--json", options->as_json, "print one JSON document");
   command->footer("Example: clipcap inspect my-model");
   command->callback([options, &chosen] {
     chosen = [options] {
       std::error_code error;
-      return std::filesystem::is_directory(options->path, error) ? inspect_model(*options) : inspect_file(*options);
+      return std::filesystem::is_directory(options->path, error) ? inspect_model(*options)
+                                                                 : inspect_file(*options);
     };
   });
 }

@@ -46,7 +46,8 @@ void add_train(CLI::App& app, Action& chosen) {
   command->add_option("--out", options->train.out, "model directory to write");
   command->add_flag("--resume", options->train.resume, "go on from OUT/last");
   command->add_option("--seed", options->seed, "the same as --set train.seed=N");
-  command->add_flag("--print-config", options->print_config, "print the whole configuration with comments, and end");
+  command->add_flag("--print-config", options->print_config,
+                    "print the whole configuration with comments, and end");
   command->add_flag("--no-cache", options->no_cache, "neither read nor write the feature cache");
   options->common.add_to(*command);
   command->footer("Example: clipcap train --config clips --data my-clips --out my-model");

@@ -10,7 +10,8 @@ namespace clipcap {
 
 enum class ResizeFilter { bilinear, bicubic };
 
-/// Pillow's Image.resize: separable, antialiased when shrinking, 22-bit fixed-point weights, each pass rounded to u8.
+/// Pillow's Image.resize: separable, antialiased when shrinking, 22-bit fixed-point weights, each pass
+/// rounded to u8.
 [[nodiscard]] Image resize(const Image& image, int64_t width, int64_t height, ResizeFilter filter);
 
 /// Short side to `side` (long side truncated, as torchvision), then the central side x side pixels.

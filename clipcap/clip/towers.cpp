@@ -12,14 +12,17 @@ double layer_flops(double tokens, double width) {
 
 }  // namespace
 
-VisionTower::VisionTower(const VitGeometry& geometry, Activation activation, Generator& generator) : geometry_(geometry) {
+VisionTower::VisionTower(const VitGeometry& geometry, Activation activation, Generator& generator)
+    : geometry_(geometry) {
   CHECK_INPUT(geometry.patch > 0 && geometry.resolution > 0 && geometry.resolution % geometry.patch == 0,
-              "model.encoder: resolution ", geometry.resolution, " is not a multiple of patch ", geometry.patch);
+              "model.encoder: resolution ", geometry.resolution, " is not a multiple of patch ",
+              geometry.patch);
   const int64_t grid = geometry.resolution / geometry.patch;
   const double deviation = 1.0 / std::sqrt(static_cast<double>(geometry.width));
   class_embedding = nn::normal_parameter({geometry.width}, deviation, generator);
   position_embedding = nn::normal_parameter({1 + grid * grid, geometry.width}, deviation, generator);
-  patch_embedding = nn::Linear(3 * geometry.patch * geometry.patch, geometry.width, generator, {.bias = false});
+  patch_embedding =
+      nn::Linear(3 * geometry.patch * geometry.patch, geometry.width, generator, {.bias = false});
   norm_before = nn::LayerNorm(geometry.width);
   for (int64_t i = 0; i < geometry.layers; ++i) {
     layers.emplace_back(geometry.width, geometry.heads, 4 * geometry.width, activation, 0.0, generator);
@@ -53,7 +56,8 @@ double VisionTower::flops_per_frame() const {
   const double grid = static_cast<double>(geometry_.resolution / geometry_.patch);
   const double tokens = grid * grid + 1;
   const auto width = static_cast<double>(geometry_.width);
-  const double patches = 2.0 * grid * grid * 3.0 * static_cast<double>(geometry_.patch * geometry_.patch) * width;
+  const double patches =
+      2.0 * grid * grid * 3.0 * static_cast<double>(geometry_.patch * geometry_.patch) * width;
   return patches + static_cast<double>(geometry_.layers) * layer_flops(tokens, width) +
          2.0 * width * static_cast<double>(geometry_.embed);
 }
@@ -80,8 +84,8 @@ TextTower::TextTower(const TextGeometry& geometry, Activation activation, Genera
 }
 
 Variable TextTower::hidden_states(const Tensor& ids, const nn::Run& run) const {
-  CHECK(ids.rank() == 2 && ids.dim(1) <= geometry_.context, "TextTower: ids are ", ids.shape(), "; at most ", geometry_.context,
-        " tokens");
+  CHECK(ids.rank() == 2 && ids.dim(1) <= geometry_.context, "TextTower: ids are ", ids.shape(), "; at most ",
+        geometry_.context, " tokens");
   Variable x = diff::add(token_embedding.forward(ids), diff::slice(position_embedding, 0, 0, ids.dim(1)));
   for (const nn::EncoderLayer& layer : layers) x = layer.forward(x, {}, true, run);
   return norm_after.forward(x);
@@ -89,10 +93,12 @@ Variable TextTower::hidden_states(const Tensor& ids, const nn::Run& run) const {
 
 Variable TextTower::forward(const Tensor& ids, const std::vector<int32_t>& ends, const nn::Run& run) const {
   const Variable hidden = hidden_states(ids, run);
-  CHECK(static_cast<int64_t>(ends.size()) == ids.dim(0), "TextTower: ", ends.size(), " ends for ids ", ids.shape());
+  CHECK(static_cast<int64_t>(ends.size()) == ids.dim(0), "TextTower: ", ends.size(), " ends for ids ",
+        ids.shape());
   std::vector<int32_t> rows(ends.size());
   for (size_t b = 0; b < rows.size(); ++b) {
-    CHECK(ends[b] >= 0 && ends[b] < ids.dim(1), "TextTower: end of row ", b, " is ", ends[b], ", ids ", ids.shape());
+    CHECK(ends[b] >= 0 && ends[b] < ids.dim(1), "TextTower: end of row ", b, " is ", ends[b], ", ids ",
+          ids.shape());
     rows[b] = static_cast<int32_t>(static_cast<int64_t>(b) * ids.dim(1)) + ends[b];
   }
   const Variable flat = diff::reshape(hidden, {-1, geometry_.width});

@@ -1,5 +1,5 @@
-// CLIP's two towers (Radford et al. 2021): a ViT over patches and a causal Transformer over tokens, both pre-LN with
-// QuickGELU, both ending in a projection into the joint space.
+// CLIP's two towers (Radford et al. 2021): a ViT over patches and a causal Transformer over tokens, both
+// pre-LN with QuickGELU, both ending in a projection into the joint space.
 #pragma once
 
 #include <vector>
@@ -39,9 +39,10 @@ class TextTower : public nn::Module {
   nn::Linear projection;  // [embed, width], no bias
 
   TextTower(const TextGeometry& geometry, Activation activation, Generator& generator);
-  /// ids i32 [B,L], L <= context; ends[b] is the position of the end-of-text token: its feature, projected and not
-  /// normalised, [B,embed] (eq. 5).
-  [[nodiscard]] Variable forward(const Tensor& ids, const std::vector<int32_t>& ends, const nn::Run& run) const;
+  /// ids i32 [B,L], L <= context; ends[b] is the position of the end-of-text token: its feature, projected
+  /// and not normalised, [B,embed] (eq. 5).
+  [[nodiscard]] Variable forward(const Tensor& ids, const std::vector<int32_t>& ends,
+                                 const nn::Run& run) const;
   /// The projected features of every token, [B,L,embed] (distill.target = "tokens").
   [[nodiscard]] Variable token_features(const Tensor& ids, const nn::Run& run) const;
   void visit(nn::Visitor& visitor) override;

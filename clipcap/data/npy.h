@@ -1,4 +1,5 @@
-// NumPy's .npy files (versions 1-3) of f32, f64 or f16 numbers in C order: one clip's features, as V2C ships them.
+// NumPy's .npy files (versions 1-3) of f32, f64 or f16 numbers in C order: one clip's features, as V2C ships
+// them.
 #pragma once
 
 #include <cstdint>

@@ -18,16 +18,19 @@ struct FrameSampling {
   Rule rule = Rule::middles;
 };
 
-/// Receives frames in order; `index` counts from 0. Frames arrive one at a time, so that full-size pictures never pile up.
+/// Receives frames in order; `index` counts from 0. Frames arrive one at a time, so that full-size pictures
+/// never pile up.
 using FrameSink = std::function<void(int64_t index, Image&& image)>;
 
-/// Reads the sampled frames, upright (rotation metadata applied) and with square pixels. The file's index of packets
-/// tells where the wanted frames are; only the groups of pictures that hold them are decoded. Variable frame rates are
-/// respected: the frame at time t is the last one whose timestamp is not after t. Broken packets are skipped.
-/// Returns the number of frames given. InputError (no video stream, truncated, empty, not a video) names the file.
+/// Reads the sampled frames, upright (rotation metadata applied) and with square pixels. The file's index of
+/// packets tells where the wanted frames are; only the groups of pictures that hold them are decoded.
+/// Variable frame rates are respected: the frame at time t is the last one whose timestamp is not after t.
+/// Broken packets are skipped. Returns the number of frames given. InputError (no video stream, truncated,
+/// empty, not a video) names the file.
 int64_t read_video(const std::filesystem::path& path, const FrameSampling& sampling, const FrameSink& sink);
 
-/// 0-based indices of the frames taken from N frames by index: the middles rule for a constant rate, or linspace.
+/// 0-based indices of the frames taken from N frames by index: the middles rule for a constant rate, or
+/// linspace.
 [[nodiscard]] std::vector<int64_t> sample_indices(int64_t available, const FrameSampling& sampling);
 
 }  // namespace clipcap

@@ -18,8 +18,8 @@ constexpr int64_t kMostWords = 10'000'000;
 int64_t parse_id(const std::string& text, const std::string& where) {
   int64_t id = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  CHECK_INPUT(error == std::errc() && end == text.data() + text.size() && id >= 0 && id < kMostWords, where, ": \"", text,
-              "\" is not a word id");
+  CHECK_INPUT(error == std::errc() && end == text.data() + text.size() && id >= 0 && id < kMostWords, where,
+              ": \"", text, "\" is not a word id");
   return id;
 }
 }  // namespace
@@ -38,11 +38,13 @@ Vocabulary Vocabulary::build(const std::vector<std::vector<std::string>>& senten
   for (const auto& entry : counts) {
     if (entry.second > min_count) kept.push_back(entry);
   }
-  std::stable_sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::stable_sort(kept.begin(), kept.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
   Vocabulary vocabulary;
   vocabulary.words_ = {"<PAD>", "<UNK>", "<sos>", "<eos>"};
   for (const auto& [word, count] : kept) {
-    if (std::find(vocabulary.words_.begin(), vocabulary.words_.begin() + 4, word) == vocabulary.words_.begin() + 4) {
+    if (std::find(vocabulary.words_.begin(), vocabulary.words_.begin() + 4, word) ==
+        vocabulary.words_.begin() + 4) {
       vocabulary.words_.push_back(word);
     }
   }
@@ -87,16 +89,21 @@ Vocabulary Vocabulary::from_v2c_info(const std::filesystem::path& path) {
 }
 
 Vocabulary Vocabulary::from_json(const json& value, const std::string& where) {
-  CHECK_INPUT(value.is_object() && value.contains("words") && value["words"].is_array(), where, ": expected {\"words\": [...]}");
+  CHECK_INPUT(value.is_object() && value.contains("words") && value["words"].is_array(), where,
+              ": expected {\"words\": [...]}");
   Vocabulary vocabulary;
   for (const json& word : value["words"]) {
-    CHECK_INPUT(word.is_string(), where, ".words[", vocabulary.words_.size(), "]: expected a string, found ", word.type_name());
+    CHECK_INPUT(word.is_string(), where, ".words[", vocabulary.words_.size(), "]: expected a string, found ",
+                word.type_name());
     vocabulary.words_.push_back(word.get<std::string>());
   }
-  for (const auto& [key, id] : {std::pair<const char*, int32_t*>{"pad", &vocabulary.pad_}, {"unk", &vocabulary.unk_},
-                                {"sos", &vocabulary.sos_}, {"eos", &vocabulary.eos_}}) {
-    CHECK_INPUT(value.contains(key) && value[key].is_number_unsigned() && value[key].get<uint64_t>() < vocabulary.words_.size(), where,
-                ".", key, ": expected the id of a word");
+  for (const auto& [key, id] : {std::pair<const char*, int32_t*>{"pad", &vocabulary.pad_},
+                                {"unk", &vocabulary.unk_},
+                                {"sos", &vocabulary.sos_},
+                                {"eos", &vocabulary.eos_}}) {
+    CHECK_INPUT(value.contains(key) && value[key].is_number_unsigned() &&
+                    value[key].get<uint64_t>() < vocabulary.words_.size(),
+                where, ".", key, ": expected the id of a word");
     *id = value[key].get<int32_t>();
   }
   vocabulary.index_words();

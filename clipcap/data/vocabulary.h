@@ -14,11 +14,12 @@ namespace clipcap {
 class Vocabulary {
  public:
   Vocabulary() = default;
-  /// Special words 0 <PAD>, 1 <UNK>, 2 <sos>, 3 <eos>, then every word that occurs more than `min_count` times, the most
-  /// frequent first, ties in alphabetical order.
-  [[nodiscard]] static Vocabulary build(const std::vector<std::vector<std::string>>& sentences, int64_t min_count);
-  /// The "ix_to_word" of a V2C info file: ids are strings or numbers; the older layout has 0 <eos>, 1 <sos>, no padding
-  /// and <UNK> last (padding is then appended).
+  /// Special words 0 <PAD>, 1 <UNK>, 2 <sos>, 3 <eos>, then every word that occurs more than `min_count`
+  /// times, the most frequent first, ties in alphabetical order.
+  [[nodiscard]] static Vocabulary build(const std::vector<std::vector<std::string>>& sentences,
+                                        int64_t min_count);
+  /// The "ix_to_word" of a V2C info file: ids are strings or numbers; the older layout has 0 <eos>, 1 <sos>,
+  /// no padding and <UNK> last (padding is then appended).
   [[nodiscard]] static Vocabulary from_v2c_info(const std::filesystem::path& path);
   /// A list of words with the ids of the special ones; `where` begins error messages.
   [[nodiscard]] static Vocabulary from_json(const nlohmann::json& value, const std::string& where);

@@ -73,8 +73,8 @@ void flush_and_rename(const std::filesystem::path& temporary, const std::filesys
 
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {
   const auto file = MappedFile::open(path);
-  CHECK_INPUT(file->bytes().size() <= limit, path.string(), ": ", file->bytes().size(), " bytes; at most ", limit,
-              " expected");
+  CHECK_INPUT(file->bytes().size() <= limit, path.string(), ": ", file->bytes().size(), " bytes; at most ",
+              limit, " expected");
   return {reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()};
 }
 

@@ -12,7 +12,8 @@ namespace clipcap {
 namespace {
 
 using nlohmann::json;
-static_assert(std::endian::native == std::endian::little, "safetensors are mapped as they lie: little-endian hosts only");
+static_assert(std::endian::native == std::endian::little,
+              "safetensors are mapped as they lie: little-endian hosts only");
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
@@ -20,8 +21,9 @@ struct NamedDType {
   const char* name;
   DType dtype;
 };
-constexpr NamedDType kDTypes[] = {{"F32", DType::f32}, {"BF16", DType::bf16}, {"F16", DType::f16}, {"F64", DType::f64},
-                                  {"I64", DType::i64}, {"I32", DType::i32},   {"U8", DType::u8},   {"BOOL", DType::u8}};
+constexpr NamedDType kDTypes[] = {{"F32", DType::f32}, {"BF16", DType::bf16}, {"F16", DType::f16},
+                                  {"F64", DType::f64}, {"I64", DType::i64},   {"I32", DType::i32},
+                                  {"U8", DType::u8},   {"BOOL", DType::u8}};
 
 struct Entry {
   std::string name;
@@ -33,35 +35,43 @@ struct Entry {
 
 Entry parse_entry(const std::string& file, const std::string& name, const json& value) {
   const std::string where = file + ": tensor \"" + name + "\"";
-  CHECK_INPUT(value.is_object() && value.contains("dtype") && value.contains("shape") && value.contains("data_offsets"),
+  CHECK_INPUT(value.is_object() && value.contains("dtype") && value.contains("shape") &&
+                  value.contains("data_offsets"),
               where, ": expected an object with dtype, shape and data_offsets");
   const json& dtype = value["dtype"];
   CHECK_INPUT(dtype.is_string(), where, ": dtype is not a string");
-  const auto known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
-                                  [&](const NamedDType& d) { return dtype.get_ref<const std::string&>() == d.name; });
+  const auto known = std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const NamedDType& d) {
+    return dtype.get_ref<const std::string&>() == d.name;
+  });
   CHECK_INPUT(known != std::end(kDTypes), where, ": dtype ", dtype.get_ref<const std::string&>(),
               " is not supported (F32 BF16 F16 F64 I64 I32 U8 BOOL are)");
   Entry entry{name, known->dtype, {}, 0, 0};
   const json& shape = value["shape"];
-  CHECK_INPUT(shape.is_array() && shape.size() <= kMaxRank, where, ": shape is not a list of at most ", kMaxRank, " sizes");
+  CHECK_INPUT(shape.is_array() && shape.size() <= kMaxRank, where, ": shape is not a list of at most ",
+              kMaxRank, " sizes");
   uint64_t bytes = static_cast<uint64_t>(size_of(entry.dtype));
   for (const json& size : shape) {
-    CHECK_INPUT(size.is_number_unsigned() && size.get<uint64_t>() <= (1ULL << 62), where, ": bad size in shape");
+    CHECK_INPUT(size.is_number_unsigned() && size.get<uint64_t>() <= (1ULL << 62), where,
+                ": bad size in shape");
     entry.shape.append(static_cast<int64_t>(size.get<uint64_t>()));
   }
   // Zero sizes first: [0, 2^62] holds nothing and must not overflow.
-  const bool empty = std::any_of(shape.begin(), shape.end(), [](const json& size) { return size.get<uint64_t>() == 0; });
+  const bool empty =
+      std::any_of(shape.begin(), shape.end(), [](const json& size) { return size.get<uint64_t>() == 0; });
   for (const json& size : shape) {
-    CHECK_INPUT(empty || !__builtin_mul_overflow(bytes, size.get<uint64_t>(), &bytes), where, ": too many elements");
+    CHECK_INPUT(empty || !__builtin_mul_overflow(bytes, size.get<uint64_t>(), &bytes), where,
+                ": too many elements");
   }
   if (empty) bytes = 0;
   const json& offsets = value["data_offsets"];
-  CHECK_INPUT(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(),
+  CHECK_INPUT(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
+                  offsets[1].is_number_unsigned(),
               where, ": data_offsets is not [begin, end]");
   entry.begin = offsets[0].get<uint64_t>();
   entry.end = offsets[1].get<uint64_t>();
-  CHECK_INPUT(entry.begin <= entry.end && entry.end - entry.begin == bytes, where, ": data_offsets [", entry.begin, ", ",
-              entry.end, "] hold ", entry.end - entry.begin, " bytes, ", entry.dtype, ' ', shape.dump(), " needs ", bytes);
+  CHECK_INPUT(entry.begin <= entry.end && entry.end - entry.begin == bytes, where, ": data_offsets [",
+              entry.begin, ", ", entry.end, "] hold ", entry.end - entry.begin, " bytes, ", entry.dtype, ' ',
+              shape.dump(), " needs ", bytes);
   return entry;
 }
 
@@ -81,7 +91,8 @@ json parse_header(const std::string& file, const char* begin, const char* end) {
     return depth <= 8;
   };
   json header = json::parse(begin, end, guard, false);
-  CHECK_INPUT(!header.is_discarded() && !too_deep && header.is_object(), file, ": the header is not a JSON object");
+  CHECK_INPUT(!header.is_discarded() && !too_deep && header.is_object(), file,
+              ": the header is not a JSON object");
   CHECK_INPUT(duplicate.empty(), file, ": \"", duplicate, "\" appears twice in the header");
   return header;
 }
@@ -96,10 +107,11 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) {
   CHECK_INPUT(bytes.size() >= 8, file, ": ", bytes.size(), " bytes are too few for a safetensors file");
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, bytes.data(), 8);
-  CHECK_INPUT(header_bytes <= kMaxHeaderBytes && header_bytes <= bytes.size() - 8, file, ": the header claims ", header_bytes,
-              " bytes of a file of ", bytes.size());
+  CHECK_INPUT(header_bytes <= kMaxHeaderBytes && header_bytes <= bytes.size() - 8, file,
+              ": the header claims ", header_bytes, " bytes of a file of ", bytes.size());
   const auto* text = reinterpret_cast<const char*>(bytes.data()) + 8;
-  CHECK_INPUT(header_bytes > 0 && text[0] == '{', file, ": not a safetensors file (the header does not begin with '{')");
+  CHECK_INPUT(header_bytes > 0 && text[0] == '{', file,
+              ": not a safetensors file (the header does not begin with '{')");
   const json header = parse_header(file, text, text + header_bytes);
   const uint64_t data_bytes = bytes.size() - 8 - header_bytes;
   std::vector<Entry> entries;
@@ -118,19 +130,20 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });
   uint64_t covered = 0;
-  const auto storage = std::make_shared<Storage>(const_cast<std::byte*>(bytes.data()), bytes.size(), result.file);
+  const auto storage =
+      std::make_shared<Storage>(const_cast<std::byte*>(bytes.data()), bytes.size(), result.file);
   for (const Entry& entry : entries) {
-    CHECK_INPUT(entry.begin == covered, file, ": tensor \"", entry.name, "\" begins at ", entry.begin, ", expected ", covered,
-                " (holes and overlaps are not allowed)");
+    CHECK_INPUT(entry.begin == covered, file, ": tensor \"", entry.name, "\" begins at ", entry.begin,
+                ", expected ", covered, " (holes and overlaps are not allowed)");
     covered = entry.end;
-    CHECK_INPUT(covered <= data_bytes, file, ": tensor \"", entry.name, "\" ends at ", covered, ", the file has ", data_bytes,
-                " bytes of data");
+    CHECK_INPUT(covered <= data_bytes, file, ": tensor \"", entry.name, "\" ends at ", covered,
+                ", the file has ", data_bytes, " bytes of data");
     const uint64_t at = 8 + header_bytes + entry.begin;
     const auto element = static_cast<uint64_t>(size_of(entry.dtype));
     Tensor tensor;
     if (at % element == 0) {
-      tensor = Tensor::view(storage, entry.shape, contiguous_strides(entry.shape), static_cast<int64_t>(at / element),
-                            entry.dtype);
+      tensor = Tensor::view(storage, entry.shape, contiguous_strides(entry.shape),
+                            static_cast<int64_t>(at / element), entry.dtype);
     } else {  // legal, and written by some tools: a view would be misaligned
       tensor = Tensor::empty(entry.shape, entry.dtype);
       if (entry.end > entry.begin) std::memcpy(tensor.raw(), bytes.data() + at, entry.end - entry.begin);
@@ -164,7 +177,8 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
     out.write(text.data(), static_cast<std::streamsize>(text.size()));
     for (const auto& [name, tensor] : tensors) {
       const Tensor host = tensor.to(kCpu).contiguous();
-      if (host.bytes() > 0) out.write(reinterpret_cast<const char*>(host.raw()), static_cast<std::streamsize>(host.bytes()));
+      if (host.bytes() > 0)
+        out.write(reinterpret_cast<const char*>(host.raw()), static_cast<std::streamsize>(host.bytes()));
     }
     out.close();
     CHECK(!out.fail(), temporary.string(), ": cannot write (disk full?)");

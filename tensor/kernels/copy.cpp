@@ -7,7 +7,8 @@
 namespace clipcap {
 namespace {
 
-// Dimensions that lie one after the other in both tensors are merged, so that most copies become rows of memcpy.
+// Dimensions that lie one after the other in both tensors are merged, so that most copies become rows of
+// memcpy.
 struct Layout {
   int rank = 0;
   std::array<int64_t, kMaxRank> sizes{};
@@ -53,26 +54,27 @@ void copy_rows(const StridedCopy& p, const Layout& layout) {
   for (size_t i = 0; i < last; ++i) rows *= layout.sizes[i];
   const auto* source = static_cast<const T*>(p.source);
   auto* destination = static_cast<T*>(p.destination);
-  parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, row)), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      int64_t rest = r;
-      int64_t from = 0;
-      int64_t to = 0;
-      for (size_t i = last; i-- > 0;) {
-        const int64_t index = rest % layout.sizes[i];
-        rest /= layout.sizes[i];
-        from += index * layout.source[i];
-        to += index * layout.destination[i];
-      }
-      const T* in = source + from;
-      T* out = destination + to;
-      if (source_step == 1 && destination_step == 1) {
-        std::memcpy(out, in, static_cast<size_t>(row) * sizeof(T));
-      } else {
-        for (int64_t i = 0; i < row; ++i) out[i * destination_step] = in[i * source_step];
-      }
-    }
-  });
+  parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, row)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t r = begin; r < end; ++r) {
+                   int64_t rest = r;
+                   int64_t from = 0;
+                   int64_t to = 0;
+                   for (size_t i = last; i-- > 0;) {
+                     const int64_t index = rest % layout.sizes[i];
+                     rest /= layout.sizes[i];
+                     from += index * layout.source[i];
+                     to += index * layout.destination[i];
+                   }
+                   const T* in = source + from;
+                   T* out = destination + to;
+                   if (source_step == 1 && destination_step == 1) {
+                     std::memcpy(out, in, static_cast<size_t>(row) * sizeof(T));
+                   } else {
+                     for (int64_t i = 0; i < row; ++i) out[i * destination_step] = in[i * source_step];
+                   }
+                 }
+               });
 }
 
 void strided_copy_cpu(const StridedCopy& p) {

@@ -1,8 +1,8 @@
-// The fast CPU kernels in tensor/kernels/isa/*.cpp are compiled once per instruction set, each time in a namespace
-// of its own (CLIPCAP_ISA, set by CMake); the choice is made at run time, so one binary serves every x86-64 with AVX2.
-// Those files use raw pointers, tensor/kernels/simd.h and tensor/parallel.h only: a std:: template instantiated
-// there could be merged by the linker with the copy that ordinary code calls, and then run AVX-512 code on a
-// machine that has none (tests/isa_symbols.cmake looks for that).
+// The fast CPU kernels in tensor/kernels/isa/*.cpp are compiled once per instruction set, each time in a
+// namespace of its own (CLIPCAP_ISA, set by CMake); the choice is made at run time, so one binary serves
+// every x86-64 with AVX2. Those files use raw pointers, tensor/kernels/simd.h and tensor/parallel.h only: a
+// std:: template instantiated there could be merged by the linker with the copy that ordinary code calls, and
+// then run AVX-512 code on a machine that has none (tests/isa_symbols.cmake looks for that).
 #pragma once
 
 namespace clipcap {
@@ -18,22 +18,23 @@ void set_active_isa(Isa isa);
 }  // namespace clipcap
 
 // CLIPCAP_ISA_KERNEL(layer_norm_fwd, LayerNormFwd<float>) declares the per-set functions and defines
-// layer_norm_fwd_cpu(const LayerNormFwd<float>&), which calls the active one: what goes into an Op's CPU slot.
+// layer_norm_fwd_cpu(const LayerNormFwd<float>&), which calls the active one: what goes into an Op's CPU
+// slot.
 #if defined(CLIPCAP_X86)
-#define CLIPCAP_ISA_KERNEL(name, ...)                                  \
-  namespace isa_avx2 {                                                 \
-  void name(const __VA_ARGS__& p);                                     \
-  }                                                                    \
-  namespace isa_avx512 {                                               \
-  void name(const __VA_ARGS__& p);                                     \
-  }                                                                    \
-  static void name##_cpu(const __VA_ARGS__& p) {                       \
+#define CLIPCAP_ISA_KERNEL(name, ...)                                      \
+  namespace isa_avx2 {                                                     \
+  void name(const __VA_ARGS__& p);                                         \
+  }                                                                        \
+  namespace isa_avx512 {                                                   \
+  void name(const __VA_ARGS__& p);                                         \
+  }                                                                        \
+  static void name##_cpu(const __VA_ARGS__& p) {                           \
     active_isa() == Isa::avx512 ? isa_avx512::name(p) : isa_avx2::name(p); \
   }
 #else
-#define CLIPCAP_ISA_KERNEL(name, ...)              \
-  namespace isa_generic {                          \
-  void name(const __VA_ARGS__& p);                 \
-  }                                                \
+#define CLIPCAP_ISA_KERNEL(name, ...) \
+  namespace isa_generic {             \
+  void name(const __VA_ARGS__& p);    \
+  }                                   \
   static void name##_cpu(const __VA_ARGS__& p) { isa_generic::name(p); }
 #endif

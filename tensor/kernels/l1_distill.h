@@ -1,6 +1,7 @@
 // Masked L1 distillation, loss and gradient in one pass (CLIP4VideoCap eq. 6).
 //
-// Equation   loss = 1/M * sum_{b,i valid,d} |student[b,i,d] - teacher[b,i,d]|,  M = D * (number of valid rows)
+// Equation   loss = 1/M * sum_{b,i valid,d} |student[b,i,d] - teacher[b,i,d]|,  M = D * (number of valid
+// rows)
 //            dstudent = sign(student - teacher) * scale / M on valid rows, 0 elsewhere; sign(0) = 0
 // Shapes     student, dstudent [B,n,D]; teacher [B,D] (one row for all frames) or [B,n,D]; valid [B,n].
 // Layout     contiguous; teacher_row_stride = 0 repeats the teacher's row over the n frames.

@@ -1,4 +1,5 @@
-// Row by row: the innermost dimension runs in one vectorised loop for each combination of step 1, step 0 and other.
+// Row by row: the innermost dimension runs in one vectorised loop for each combination of step 1, step 0 and
+// other.
 #include "tensor/kernels/elementwise.h"
 
 #include "tensor/kernels/simd.h"

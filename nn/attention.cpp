@@ -57,11 +57,13 @@ Variable SelfAttention::forward(const Variable& x, const Variable& residual, con
                                 double dropout, const Run& run) const {
   const Variable fused = in_proj.forward(x);
   const int64_t dim = fused.dim(2) / 3;
+  const int64_t queries = residual.dim(1);
+  const Variable asking = queries < fused.dim(1) ? diff::slice(fused, 1, 0, queries) : fused;
   diff::AttentionOptions options;
   options.key_valid = valid;
   options.causal = causal;
   const Variable attended =
-      diff::attention(heads_view(fused, 0, dim, heads_), heads_view(fused, 1, dim, heads_),
+      diff::attention(heads_view(asking, 0, dim, heads_), heads_view(fused, 1, dim, heads_),
                       heads_view(fused, 2, dim, heads_), options);
   return projected(out_proj, attended, residual, dropout, run);
 }

@@ -30,7 +30,8 @@ class SelfAttention : public Module {
 
   SelfAttention() = default;
   SelfAttention(int64_t dim, int64_t heads, Generator& generator);
-  /// x [B,T,d] (normalised), residual [B,T,d]; valid u8 [B,T] or undefined: residual + attention(x).
+  /// x [B,T,d] (normalised), residual [B,Q,d] with Q <= T; valid u8 [B,T] or undefined: residual +
+  /// attention(x) for the first Q positions, which attend to all T (those before them, if causal).
   [[nodiscard]] Variable forward(const Variable& x, const Variable& residual, const Tensor& valid,
                                  bool causal, double dropout, const Run& run) const;
   /// Decoding: x [B,T,d] are the next T positions after the cache's; they are appended to it.

@@ -11,7 +11,14 @@ EncoderLayer::EncoderLayer(int64_t dim, int64_t heads, int64_t hidden, Activatio
       dropout_(dropout) {}
 
 Variable EncoderLayer::forward(const Variable& x, const Tensor& valid, bool causal, const Run& run) const {
-  const Variable attended = attention.forward(norm_attention.forward(x), x, valid, causal, dropout_, run);
+  return forward_first(x, x.dim(1), valid, causal, run);
+}
+
+Variable EncoderLayer::forward_first(const Variable& x, int64_t rows, const Tensor& valid, bool causal,
+                                     const Run& run) const {
+  const Variable residual = rows < x.dim(1) ? diff::slice(x, 1, 0, rows) : x;
+  const Variable attended =
+      attention.forward(norm_attention.forward(x), residual, valid, causal, dropout_, run);
   return mlp.forward(norm_mlp.forward(attended), attended, dropout_, run);
 }
 

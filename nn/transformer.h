@@ -17,6 +17,10 @@ class EncoderLayer : public Module {
                Generator& generator);
   /// x [B,T,d], valid u8 [B,T] or undefined: [B,T,d].
   [[nodiscard]] Variable forward(const Variable& x, const Tensor& valid, bool causal, const Run& run) const;
+  /// The first `rows` positions of the same, [B,rows,d]: a tower that pools one position need not finish the
+  /// others.
+  [[nodiscard]] Variable forward_first(const Variable& x, int64_t rows, const Tensor& valid, bool causal,
+                                       const Run& run) const;
   void visit(Visitor& visitor) override {
     visitor("norm_attention", norm_attention);
     visitor("attention", attention);

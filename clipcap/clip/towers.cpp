@@ -47,7 +47,9 @@ Variable VisionTower::forward(const Variable& frames, const nn::Run& run) const 
   const Variable first = diff::expand(class_embedding, {count, 1, geometry_.width});
   Variable x = diff::add(diff::concat({first, embedded}, 1), position_embedding);
   x = norm_before.forward(x);
-  for (const nn::EncoderLayer& layer : layers) x = layer.forward(x, {}, false, run);
+  // Only the class token leaves the tower, so the last layer finishes only that one.
+  for (size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i].forward(x, {}, false, run);
+  if (!layers.empty()) x = layers.back().forward_first(x, 1, {}, false, run);
   const Variable pooled = diff::reshape(diff::slice(x, 1, 0, 1), {count, geometry_.width});
   return projection.forward(norm_after.forward(pooled));
 }

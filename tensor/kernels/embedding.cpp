@@ -18,6 +18,7 @@ void check_ids(const char* op, const int32_t* ids, int64_t count, int64_t vocab)
 
 void embedding_fwd_cpu(const EmbeddingFwd<float>& p) {
   check_ids("embedding", p.ids, p.count, p.vocab);
+  if (p.dim == 0) return;  // rows without data: their pointers may be null
   parallel_for(p.count, 16384 / (p.dim + 1) + 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       std::memcpy(p.y + i * p.dim, p.table + p.ids[i] * p.dim, static_cast<size_t>(p.dim) * sizeof(float));

@@ -156,7 +156,7 @@ int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x >
 // Scores of one row against a tile become exp(score - running maximum); returns the factor for what came
 // before.
 float softmax_row(float* score, const float* bias, int64_t padded, float* running_max, float* running_sum) {
-  Vec largest = splat(-kInfinity);
+  Vec largest = broadcast(-kInfinity);
   for (int64_t j = 0; j < padded; j += kLanes) {
     const Vec s = load(score + j) + load(bias + j);
     store(score + j, s);

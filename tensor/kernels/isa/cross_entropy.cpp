@@ -12,7 +12,7 @@ constexpr int64_t kBlock = 64 * kLanes;  // float sums are this long before they
 
 // Largest value (0 for a row of -inf, so that subtracting it is safe).
 float row_max(const float* x, int64_t count) {
-  Vec first = splat(-kInfinity);
+  Vec first = broadcast(-kInfinity);
   Vec second = first;
   int64_t j = 0;
   for (; j + 2 * kLanes <= count; j += 2 * kLanes) {

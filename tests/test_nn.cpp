@@ -1,43 +1,23 @@
 // Modules against PyTorch's with the same weights (tests/golden/torch_modules.safetensors, made by
 // tools/fixtures/make_torch_golden.py), optimizer and schedule.
-#include <set>
-
-#include "clipcap/clip/towers.h"
 #include "clipcap/fusion.h"
 #include "nn/lstm.h"
 #include "nn/optim.h"
-#include "tensor/io/safetensors.h"
-#include "tests/compare.h"
+#include "tests/golden_file.h"
 
 using namespace clipcap;
 
+using testing::difference;
+
 namespace {
 
-const nn::StateDict& golden(const std::string& file = "torch_modules") {
-  static std::map<std::string, nn::StateDict> files;
-  if (!files.contains(file))
-    files[file] = read_safetensors(CLIPCAP_SOURCE_DIR "/tests/golden/" + file + ".safetensors").tensors;
-  return files[file];
+const testing::GoldenFile& golden() {
+  static const testing::GoldenFile file("torch_modules");
+  return file;
 }
 
-// "encoder." entries without the prefix, without those named in `inputs` and without gradients.
-nn::StateDict weights(const nn::StateDict& all, const std::string& prefix,
-                      const std::set<std::string>& inputs) {
-  nn::StateDict state;
-  for (const auto& [name, value] : all) {
-    if (!name.starts_with(prefix + ".")) continue;
-    const std::string own = name.substr(prefix.size() + 1);
-    if (!inputs.contains(own) && !own.starts_with("d_")) state[own] = value;
-  }
-  return state;
-}
-
-double difference(const Tensor& a, const Tensor& b) {
-  return testing::max_error(a.to(DType::f64).to_vector<double>(), b.to(DType::f64).to_vector<double>());
-}
-
-std::vector<int32_t> lengths_of(const std::string& prefix) {
-  return golden().at(prefix + ".lengths").to_vector<int32_t>();
+std::vector<int32_t> lengths_of(const std::string& part) {
+  return golden().at(part + ".lengths").to_vector<int32_t>();
 }
 
 }  // namespace
@@ -45,7 +25,7 @@ std::vector<int32_t> lengths_of(const std::string& prefix) {
 TEST_CASE("the encoder layer is PyTorch's pre-LN layer", "[nn]") {
   Generator generator(1);
   nn::EncoderLayer layer(16, 4, 24, Activation::gelu, 0.0, generator);
-  nn::load_state_dict(layer, weights(golden(), "encoder", {"x", "y", "lengths"}), "golden");
+  nn::load_state_dict(layer, golden().weights("encoder", {"x", "y", "lengths"}), "golden");
   const Variable y =
       layer.forward(Variable(golden().at("encoder.x")), valid_mask(lengths_of("encoder"), 7), false, {});
   const auto compare = [&](const Tensor& got) {
@@ -63,7 +43,7 @@ TEST_CASE("the encoder layer is PyTorch's pre-LN layer", "[nn]") {
 TEST_CASE("the decoder layer is PyTorch's pre-LN layer, whole and step by step", "[nn]") {
   Generator generator(1);
   nn::DecoderLayer layer(16, 4, 24, Activation::gelu, 0.0, generator);
-  nn::load_state_dict(layer, weights(golden(), "decoder", {"x", "y", "memory", "lengths"}), "golden");
+  nn::load_state_dict(layer, golden().weights("decoder", {"x", "y", "memory", "lengths"}), "golden");
   const nn::CrossMemory memory = layer.cross_attention.project(Variable(golden().at("decoder.memory")),
                                                                valid_mask(lengths_of("decoder"), 7));
   const Tensor x = golden().at("decoder.x");
@@ -79,7 +59,7 @@ TEST_CASE("the decoder layer is PyTorch's pre-LN layer, whole and step by step",
 TEST_CASE("the LSTM is PyTorch's over packed sequences, forward and backward", "[nn]") {
   Generator generator(1);
   nn::Lstm lstm(6, 5, generator);
-  nn::load_state_dict(lstm, weights(golden(), "lstm", {"x", "y", "dy", "dx", "lengths"}), "golden");
+  nn::load_state_dict(lstm, golden().weights("lstm", {"x", "y", "dy", "dx", "lengths"}), "golden");
   const Variable x(golden().at("lstm.x").clone(), true);
   const Variable y = lstm.forward(x, golden().at("lstm.lengths"));
   CHECK(difference(y.value(), golden().at("lstm.y")) < 1e-5);
@@ -93,7 +73,7 @@ TEST_CASE("the LSTM is PyTorch's over packed sequences, forward and backward", "
 TEST_CASE("Conv1d is PyTorch's with padding 1", "[nn]") {
   Generator generator(1);
   nn::Conv1d conv(6, 4, 3, Activation::gelu, generator);
-  nn::load_state_dict(conv, weights(golden(), "conv", {"x", "y"}), "golden");
+  nn::load_state_dict(conv, golden().weights("conv", {"x", "y"}), "golden");
   CHECK(difference(conv.forward(Variable(golden().at("conv.x"))).value(), golden().at("conv.y")) < 1e-5);
 }
 

@@ -63,22 +63,27 @@ Config small_config(const std::string& fusion, int64_t scales) {
   return config;
 }
 
-GradcheckCase whole_model(const std::string& fusion, int64_t scales) {
-  return {"model_" + fusion, [=] {
+// All losses of a batch of two clips, from cached features or, `end_to_end`, from frames through the encoder.
+GradcheckCase whole_model(const std::string& fusion, int64_t scales, bool end_to_end) {
+  return {end_to_end ? "model_end_to_end" : "model_" + fusion, [=] {
             Generator generator(5);
             const Config config = small_config(fusion, scales);
             CaptionModel model(config, 9, 8, generator);
             nn::convert(model, DType::f64);
             Batch batch;
             batch.lengths = {3, 1};
-            batch.features = mask_rows(input({2, 3, 6}, 21).detach(), batch.lengths).value();
+            if (end_to_end) {
+              batch.frames = input({4, 3, 8, 8}, 23).value();
+            } else {
+              batch.features = mask_rows(input({2, 3, 6}, 21).detach(), batch.lengths).value();
+            }
             batch.teacher = input({2, 6}, 22).value();
             batch.caption = ids({2, 5, 6, 3, 2, 7, 3, 0}, {2, 4});
             batch.aspects = {ids({2, 4, 3, 2, 5, 3}, {2, 3}), ids({2, 6, 3, 0, 0, 0}, {2, 3}),
                              ids({2, 7, 3, 2, 4, 3}, {2, 3})};
             std::vector<Variable> all;
             for (const nn::NamedParameter& parameter : nn::parameters(model)) {
-              if (!parameter.name.starts_with("encoder.")) all.push_back(parameter.variable);
+              if (end_to_end == parameter.name.starts_with("encoder.")) all.push_back(parameter.variable);
             }
             return gradcheck(
                 [&] {
@@ -237,9 +242,10 @@ std::vector<GradcheckCase> make_cases() {
   cases.push_back(module(
       "vis2text", [](G g) { return Vis2Text(8, 6, true, g); },
       [](Vis2Text& m, V v) { return m.forward(v[0]); }, {x(1)}));
-  cases.push_back(whole_model("lstm", 3));
-  cases.push_back(whole_model("transformer", 2));
-  cases.push_back(whole_model("conv1d", 1));
+  cases.push_back(whole_model("lstm", 3, false));
+  cases.push_back(whole_model("transformer", 2, false));
+  cases.push_back(whole_model("conv1d", 1, false));
+  cases.push_back(whole_model("lstm", 2, true));
   return cases;
 }
 

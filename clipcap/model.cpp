@@ -48,7 +48,8 @@ Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const n
   int64_t at = 0;
   for (const int32_t length : batch.lengths) {
     const Variable own = diff::slice(encoded, 0, at, length);
-    const Variable padding(Tensor::zeros({n - length, encoded.dim(1)}));
+    const Variable padding(
+        Tensor::zeros({n - length, encoded.dim(1)}, encoded.dtype(), encoded.value().device()));
     clips.push_back(
         diff::reshape(length < n ? diff::concat({own, padding}, 0) : own, {1, n, encoded.dim(1)}));
     at += length;

@@ -74,6 +74,18 @@ if(a STREQUAL b)
   message(SEND_ERROR "another seed gave the same model")
 endif()
 
+# The encoder trained too; token features as the teacher; other fusions; fewer sub-decoders.
+run(0 ${train} --out tuned --set train.steps=4 --set train.train_encoder=true)
+run(0 caption --model tuned clips/videos/video0.mp4)
+run(0 ${train} --out tokens --set train.steps=4 --set loss.distill_target=tokens --set model.fusion.kind=transformer)
+run(0 ${train} --out few --set train.steps=4 --set loss.distill=0 --set model.fusion.kind=conv1d --set model.fusion.scales=1
+    --set "model.subdecoders=[\"effect\"]" --set train.eval_every=2 --set data.eval_split=train)
+run(0 caption --model few clips/videos/video0.mp4 --json)
+string(JSON kind TYPE "${out}" 0 intention)
+if(NOT kind STREQUAL NULL)
+  message(SEND_ERROR "caption --json: a sub-decoder that is off gives ${kind}, expected null")
+endif()
+
 run(0 caption --model first clips/videos/video0.mp4 clips/videos/video1.mp4 --json)
 string(JSON count LENGTH "${out}")
 if(NOT count EQUAL 2)

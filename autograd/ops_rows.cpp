@@ -11,11 +11,6 @@ namespace {
 // Rows of x seen as [N,D]; an empty last dimension has no rows to speak of.
 int64_t rows_of(const Tensor& x) { return x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1); }
 
-template <class T>
-T* data_or_null(const Tensor& x) {
-  return x.defined() ? x.data<T>() : nullptr;
-}
-
 void check_vector(const char* op, const char* name, const Tensor& vector, const Tensor& x) {
   check_same_kind(op, vector, x);
   CHECK(vector.shape() == Shape({x.dim(-1)}), op, ": ", name, " is ", vector.shape(), " but x is ", x.shape(),

@@ -1,5 +1,6 @@
 // Attention and LSTM.
 #include <cmath>
+#include <type_traits>
 
 #include "autograd/ops.h"
 #include "tensor/kernels/attention.h"
@@ -13,11 +14,6 @@ AttentionStrides strides_of(const Tensor& x) { return {x.stride(0), x.stride(1),
 
 // The kernels read [B,T,H,K] through strides but want the K values of a head adjacent.
 Tensor with_adjacent_heads(const Tensor& x) { return x.dim(3) <= 1 || x.stride(3) == 1 ? x : x.contiguous(); }
-
-template <class T>
-T* data_or_null(const Tensor& x) {
-  return x.defined() ? x.data<T>() : nullptr;
-}
 
 }  // namespace
 
@@ -46,9 +42,9 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
   const bool record = any_requires_grad({&query, &key, &value});
   Tensor o = Tensor::empty(q.shape(), q.dtype(), q.device());
   Tensor lse = record ? Tensor::empty({q.dim(0), q.dim(2), q.dim(1)}, q.dtype(), q.device()) : Tensor();
-  visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    AttentionFwd<T> p{};
+  // What both directions' kernels are told alike.
+  const auto describe = [=](auto& p) {
+    using T = std::remove_cvref_t<decltype(p.scale)>;
     p.q = q.data<T>();
     p.k = k.data<T>();
     p.v = v.data<T>();
@@ -67,6 +63,11 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
     p.causal = causal;
     p.causal_offset = causal_offset;
     p.scale = static_cast<T>(factor);
+  };
+  visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    AttentionFwd<T> p{};
+    describe(p);
     dispatch(attention_fwd, reference::attention_fwd<double>, q.device(), p);
   });
   return make_result("attention", o, {query, key, value},
@@ -78,31 +79,14 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
                        visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
                          using T = decltype(tag);
                          AttentionBwd<T> p{};
-                         p.q = q.data<T>();
-                         p.k = k.data<T>();
-                         p.v = v.data<T>();
-                         p.o = o.data<T>();
-                         p.lse = lse.data<T>();
+                         describe(p);
                          p.d_o = d_o.data<T>();
                          p.dq = dq.data<T>();
                          p.dk = dk.data<T>();
                          p.dv = dv.data<T>();
-                         p.key_valid = data_or_null<uint8_t>(valid);
-                         p.batch = q.dim(0);
-                         p.heads = q.dim(2);
-                         p.q_len = q.dim(1);
-                         p.k_len = k.dim(1);
-                         p.head_dim = q.dim(3);
-                         p.q_strides = strides_of(q);
-                         p.k_strides = strides_of(k);
-                         p.v_strides = strides_of(v);
-                         p.o_strides = strides_of(o);
                          p.dq_strides = strides_of(dq);
                          p.dk_strides = strides_of(dk);
                          p.dv_strides = strides_of(dv);
-                         p.causal = causal;
-                         p.causal_offset = causal_offset;
-                         p.scale = static_cast<T>(factor);
                          dispatch(attention_bwd, reference::attention_bwd<double>, q.device(), p);
                        });
                        return {dq, dk, dv};

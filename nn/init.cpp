@@ -9,37 +9,38 @@ namespace {
 thread_local bool skip = false;
 
 Variable shape_only(const Shape& shape) { return Variable(Tensor::zeros({}).expand(shape), true); }
+
+// A trainable f32 parameter whose element i is number(seed, stream, i), with a stream of its own.
+template <class Number>
+Variable random_parameter(const Shape& shape, Generator& generator, Number number) {
+  if (skip) return shape_only(shape);
+  Tensor value = Tensor::empty(shape);
+  const uint64_t seed = generator.seed();
+  const uint64_t stream = generator.next_stream();
+  float* numbers = value.data<float>();
+  parallel_for(value.numel(), 8192, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) numbers[i] = number(seed, stream, static_cast<uint64_t>(i));
+  });
+  return Variable(value, true);
+}
+
 }  // namespace
 
 SkipInitialisation::SkipInitialisation() { skip = true; }
 SkipInitialisation::~SkipInitialisation() { skip = false; }
 
 Variable normal_parameter(const Shape& shape, double deviation, Generator& generator) {
-  if (skip) return shape_only(shape);
-  Tensor value = Tensor::empty(shape);
-  const uint64_t stream = generator.next_stream();
-  float* numbers = value.data<float>();
-  parallel_for(value.numel(), 8192, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      numbers[i] =
-          static_cast<float>(deviation) * normal_at(generator.seed(), stream, static_cast<uint64_t>(i));
-    }
+  const auto factor = static_cast<float>(deviation);
+  return random_parameter(shape, generator, [factor](uint64_t seed, uint64_t stream, uint64_t i) {
+    return factor * normal_at(seed, stream, i);
   });
-  return Variable(value, true);
 }
 
 Variable uniform_parameter(const Shape& shape, double bound, Generator& generator) {
-  if (skip) return shape_only(shape);
-  Tensor value = Tensor::empty(shape);
-  const uint64_t stream = generator.next_stream();
-  float* numbers = value.data<float>();
-  parallel_for(value.numel(), 8192, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Philox4 random = philox(generator.seed(), stream, static_cast<uint64_t>(i / 4));
-      numbers[i] = static_cast<float>(bound) * (2.0F * uniform_from_bits(random.v[i % 4]) - 1.0F);
-    }
+  const auto factor = static_cast<float>(bound);
+  return random_parameter(shape, generator, [factor](uint64_t seed, uint64_t stream, uint64_t i) {
+    return factor * (2.0F * uniform_from_bits(philox(seed, stream, i / 4).v[i % 4]) - 1.0F);
   });
-  return Variable(value, true);
 }
 
 Variable xavier_parameter(int64_t out_features, int64_t in_features, Generator& generator) {

@@ -28,6 +28,12 @@ decltype(auto) visit_compute_dtype(const char* op, DType dtype, Body&& body) {
   return body(float{});
 }
 
+/// First element, or null for an undefined tensor: how optional inputs reach a kernel.
+template <class T>
+[[nodiscard]] T* data_or_null(const Tensor& x) {
+  return x.defined() ? x.data<T>() : nullptr;
+}
+
 /// Throws unless both are defined, of one dtype and on one device.
 void check_same_kind(const char* op, const Tensor& a, const Tensor& b);
 

@@ -1,14 +1,5 @@
 #include "clipcap/data/video.h"
 
-extern "C" {
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/display.h>
-#include <libavutil/imgutils.h>
-#include <libavutil/log.h>
-#include <libswscale/swscale.h>
-}
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -18,6 +9,7 @@ extern "C" {
 #include <memory>
 #include <utility>
 
+#include "clipcap/data/ffmpeg.h"
 #include "tensor/check.h"
 
 namespace clipcap {
@@ -46,18 +38,6 @@ struct FreeIo {
 };
 struct CloseInput {
   void operator()(AVFormatContext* context) const { avformat_close_input(&context); }
-};
-struct FreeCodec {
-  void operator()(AVCodecContext* context) const { avcodec_free_context(&context); }
-};
-struct FreeFrame {
-  void operator()(AVFrame* frame) const { av_frame_free(&frame); }
-};
-struct FreePacket {
-  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
-};
-struct FreeScaler {
-  void operator()(SwsContext* context) const { sws_freeContext(context); }
 };
 
 int read_bytes(void* opaque, uint8_t* buffer, int size) {
@@ -416,10 +396,10 @@ class VideoReader {
   std::unique_ptr<std::FILE, CloseFile> file_;  // outlives io_, which outlives input_
   std::unique_ptr<AVIOContext, FreeIo> io_;
   std::unique_ptr<AVFormatContext, CloseInput> input_;
-  std::unique_ptr<AVCodecContext, FreeCodec> codec_;
-  std::unique_ptr<AVFrame, FreeFrame> frame_;
-  std::unique_ptr<AVPacket, FreePacket> packet_;
-  std::unique_ptr<SwsContext, FreeScaler> scaler_;
+  ffmpeg::Owner<AVCodecContext> codec_;
+  ffmpeg::Owner<AVFrame> frame_;
+  ffmpeg::Owner<AVPacket> packet_;
+  ffmpeg::Owner<SwsContext> scaler_;
   std::array<int, 5> shape_{};
   std::vector<uint8_t> padded_;
   AVStream* stream_ = nullptr;

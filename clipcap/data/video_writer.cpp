@@ -1,16 +1,8 @@
 #include "clipcap/data/video_writer.h"
 
-extern "C" {
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/display.h>
-#include <libavutil/imgutils.h>
-#include <libavutil/log.h>
-#include <libswscale/swscale.h>
-}
-
 #include <memory>
 
+#include "clipcap/data/ffmpeg.h"
 #include "tensor/check.h"
 
 namespace clipcap {
@@ -21,18 +13,6 @@ struct CloseOutput {
     if (context->pb != nullptr) avio_closep(&context->pb);
     avformat_free_context(context);
   }
-};
-struct FreeCodec {
-  void operator()(AVCodecContext* context) const { avcodec_free_context(&context); }
-};
-struct FreeFrame {
-  void operator()(AVFrame* frame) const { av_frame_free(&frame); }
-};
-struct FreePacket {
-  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
-};
-struct FreeScaler {
-  void operator()(SwsContext* context) const { sws_freeContext(context); }
 };
 
 void set_rotation(AVStream* stream, int clockwise) {
@@ -68,7 +48,7 @@ void write_video(const std::filesystem::path& path, const std::vector<Image>& fr
   const AVCodec* encoder = avcodec_find_encoder_by_name(options.codec.c_str());
   CHECK(encoder != nullptr, name, ": FFmpeg was built without its encoder ", options.codec);
   AVStream* stream = avformat_new_stream(output.get(), nullptr);
-  const std::unique_ptr<AVCodecContext, FreeCodec> codec(avcodec_alloc_context3(encoder));
+  const ffmpeg::Owner<AVCodecContext> codec(avcodec_alloc_context3(encoder));
   CHECK(stream != nullptr && codec != nullptr, name, ": out of memory");
   codec->width = width;
   codec->height = height;
@@ -90,11 +70,11 @@ void write_video(const std::filesystem::path& path, const std::vector<Image>& fr
   set_rotation(stream, options.rotation);
   CHECK(avio_open(&output->pb, name.c_str(), AVIO_FLAG_WRITE) >= 0, name, ": cannot be written");
   CHECK(avformat_write_header(output.get(), nullptr) >= 0, name, ": cannot write the header");
-  const std::unique_ptr<SwsContext, FreeScaler> scaler(sws_getContext(width, height, AV_PIX_FMT_RGB24, width,
-                                                                      height, AV_PIX_FMT_YUV420P, SWS_BICUBIC,
-                                                                      nullptr, nullptr, nullptr));
-  const std::unique_ptr<AVFrame, FreeFrame> frame(av_frame_alloc());
-  const std::unique_ptr<AVPacket, FreePacket> packet(av_packet_alloc());
+  const ffmpeg::Owner<SwsContext> scaler(sws_getContext(width, height, AV_PIX_FMT_RGB24, width, height,
+                                                        AV_PIX_FMT_YUV420P, SWS_BICUBIC, nullptr, nullptr,
+                                                        nullptr));
+  const ffmpeg::Owner<AVFrame> frame(av_frame_alloc());
+  const ffmpeg::Owner<AVPacket> packet(av_packet_alloc());
   CHECK(scaler != nullptr && frame != nullptr && packet != nullptr, name, ": out of memory");
   frame->format = AV_PIX_FMT_YUV420P;
   frame->width = width;

@@ -155,6 +155,12 @@ std::vector<Field> fields(Config& c) {
             "frames at the middles of n equal spans, or V2C's linspace"),
       field("data.split", c.data.split, {}, "split to train on"),
       field("data.eval_split", c.data.eval_split, {}, "split to decode while training"),
+      field("data.v2c_splits", c.data.v2c_splits,
+            "splits of V2C's info file instead of videodatainfo.json's"),
+      field("data.caption_vocabulary", c.data.caption_vocabulary, {},
+            "V2C info file with the caption words; empty: built from the training captions"),
+      field("data.commonsense_vocabulary", c.data.commonsense_vocabulary, {},
+            "V2C info file with the commonsense words; empty: built likewise"),
   };
 }
 

@@ -62,6 +62,9 @@ struct DataConfig {
   std::string sampling = "middles";  // or "linspace"
   std::string split = "train";
   std::string eval_split = "validate";
+  bool v2c_splits = false;
+  std::string caption_vocabulary;      // V2C info file; empty = built from the training captions
+  std::string commonsense_vocabulary;  // the same for the sub-decoders
 };
 
 struct EncoderConfig {

@@ -60,8 +60,8 @@ class Trainer {
   Trainer(const Config& config, const TrainOptions& options)
       : config_(config),
         options_(options),
-        dataset_(read_dataset(options.data, DatasetOptions{})),
-        vocabularies_(build_vocabularies(dataset_, config.data.split, config.train.min_count)),
+        dataset_(read_dataset(options.data, DatasetOptions{.v2c_splits = config.data.v2c_splits})),
+        vocabularies_(make_vocabularies(dataset_, config)),
         model_(make_model(config, vocabularies_)),
         extractor_(*model_->encoder, config,
                    options.cache_features && !config.train.train_encoder ? random_encoder_name(config) : ""),

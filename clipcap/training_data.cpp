@@ -30,11 +30,11 @@ Tensor token_rows(const std::vector<std::vector<int32_t>>& rows, int32_t pad) {
 
 }  // namespace
 
-Vocabularies build_vocabularies(const Dataset& dataset, const std::string& split, int64_t min_count) {
+Vocabularies make_vocabularies(const Dataset& dataset, const Config& config) {
   std::vector<std::vector<std::string>> captions;
   std::vector<std::vector<std::string>> commonsense;
   for (const ClipEntry& clip : dataset.clips) {
-    if (clip.split != split) continue;
+    if (clip.split != config.data.split) continue;
     for (const Caption& caption : clip.captions) {
       captions.push_back(caption.caption.tokens);
       for (int k = 0; k < kAspects; ++k) {
@@ -42,7 +42,12 @@ Vocabularies build_vocabularies(const Dataset& dataset, const std::string& split
       }
     }
   }
-  return {Vocabulary::build(captions, min_count), Vocabulary::build(commonsense, min_count)};
+  const auto choose = [&](const std::string& file, const std::vector<std::vector<std::string>>& sentences) {
+    return file.empty() ? Vocabulary::build(sentences, config.train.min_count)
+                        : Vocabulary::from_v2c_info(file);
+  };
+  return {choose(config.data.caption_vocabulary, captions),
+          choose(config.data.commonsense_vocabulary, commonsense)};
 }
 
 std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& split, const Config& config,

@@ -24,9 +24,9 @@ struct TrainingClip {
   std::array<std::vector<std::string>, kAspects> aspect_texts;  // every annotation, for comparing
 };
 
-/// Word vocabularies of the training split: one for captions, one shared by the commonsense aspects.
-[[nodiscard]] Vocabularies build_vocabularies(const Dataset& dataset, const std::string& split,
-                                              int64_t min_count);
+/// Word vocabularies, one for captions and one shared by the commonsense aspects: V2C's dictionary files
+/// where the configuration names them, otherwise built from the training split.
+[[nodiscard]] Vocabularies make_vocabularies(const Dataset& dataset, const Config& config);
 
 /// Clips of one split, encoded. `progress(done, all)` is called after each clip's features.
 [[nodiscard]] std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& split,

@@ -147,12 +147,13 @@ void read_msrvtt(const std::filesystem::path& path, Builder& builder) {
 void read_v2c_splits(const std::filesystem::path& path, Builder& builder) {
   const json root = parse_file(path);
   const std::string name = path.string();
+  const std::string where = name + ": videos";
   const json& videos = member(root, "videos", name);
   for (ClipEntry& clip : builder.dataset.clips) clip.split.clear();
   for (const auto& [key, split] : {std::pair{"train", "train"}, {"val", "validate"}, {"test", "test"}}) {
     CHECK_INPUT(videos.is_object(), name, ": videos: expected an object, found ", videos.type_name());
     if (!videos.contains(key)) continue;
-    const json& list = list_member(videos, key, name + ": videos");
+    const json& list = list_member(videos, key, where);
     for (size_t i = 0; i < list.size(); ++i) {
       const bool number = list[i].is_number_unsigned();
       CHECK_INPUT(number || list[i].is_string(), element(name + ": videos.", key, i),

@@ -7,7 +7,7 @@
 #include "clipcap/clip/preprocess.h"
 #include "clipcap/data/clip_source.h"
 #include "clipcap/data/feature_cache.h"
-#include "clipcap/data/npy.h"
+#include "tensor/io/npy.h"
 
 namespace clipcap {
 
@@ -41,13 +41,12 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
 
 Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
   if (clip.extension() == ".npy") {
-    const NpyArray array = read_npy(clip);
-    CHECK_INPUT(array.shape.size() == 2 && array.shape[1] == encoder_.feature_dim() && array.shape[0] > 0,
-                clip.string(), ": features are not [n, ", encoder_.feature_dim(), "]");
-    const int64_t rows = std::min(array.shape[0], config_.model.frames);
-    return Tensor::from(
-        std::span<const float>(array.values.data(), static_cast<size_t>(rows * array.shape[1])),
-        {rows, array.shape[1]});
+    const Tensor array = read_npy(clip);
+    CHECK_INPUT(is_floating(array.dtype()) && array.rank() == 2 && array.dim(1) == encoder_.feature_dim() &&
+                    array.dim(0) > 0,
+                clip.string(), ": ", array.dtype(), ' ', array.shape(), " is not features [n, ",
+                encoder_.feature_dim(), "]");
+    return array.slice(0, 0, std::min(array.dim(0), config_.model.frames)).to(DType::f32).clone();
   }
   std::string key;
   if (!cache_name_.empty()) {

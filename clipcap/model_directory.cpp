@@ -15,7 +15,7 @@ SpecialTokens special_tokens(const Vocabulary& vocabulary) {
   return {vocabulary.pad(), vocabulary.sos(), vocabulary.eos()};
 }
 
-uint64_t metadata_number(const SafetensorsFile& file, const std::string& name, const std::string& key) {
+uint64_t metadata_number(const TensorFile& file, const std::string& name, const std::string& key) {
   const auto found = file.metadata.find(key);
   CHECK_INPUT(found != file.metadata.end(), name, ": metadata \"", key, "\" is missing");
   uint64_t value = 0;
@@ -72,7 +72,7 @@ LoadedModel load_model(const std::filesystem::path& directory, bool pack) {
   loaded.model = make_model(loaded.config, loaded.vocabularies, true);
   const std::filesystem::path weights = directory / "model.safetensors";
   {
-    const SafetensorsFile file = read_safetensors(weights);
+    const TensorFile file = read_safetensors(weights);
     nn::load_state_dict(*loaded.model, file.tensors, weights.string(), pack);
     if (pack) {
       nn::pack_for_inference(*loaded.model, [&file] { file.file->forget_pages(); });
@@ -105,7 +105,7 @@ void save_checkpoint(const std::filesystem::path& directory, CaptionModel& model
 TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionModel& model,
                               nn::AdamW& optimizer) {
   const std::string name = checkpoint_path(directory).string();
-  const SafetensorsFile file = read_safetensors(name);
+  const TensorFile file = read_safetensors(name);
   TrainingState state;
   state.step = static_cast<int64_t>(metadata_number(file, name, "step"));
   state.dropout_position = metadata_number(file, name, "dropout_position");

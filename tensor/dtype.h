@@ -1,5 +1,5 @@
-// Element types. f32 and bf16 compute, f64 is the oracle's type, f16 and i64 appear in files,
-// i32 holds token ids and lengths, u8 holds frames and masks.
+// Element types. f32 and bf16 compute, f64 is the oracle's type, i32 holds token ids and lengths, u8 holds
+// frames and masks; f16, i64, i16, i8 and boolean appear in files only.
 #pragma once
 
 #include <bit>
@@ -11,7 +11,7 @@
 
 namespace clipcap {
 
-enum class DType : uint8_t { f32, bf16, f16, f64, i64, i32, u8 };
+enum class DType : uint8_t { f32, bf16, f16, f64, i64, i32, i16, i8, u8, boolean };
 
 /// bfloat16: the upper half of an IEEE float; rounds to nearest, ties to even; NaN stays NaN.
 struct bfloat16 {
@@ -62,6 +62,15 @@ struct float16 {
   }
 };
 
+/// A truth value as files hold it. A byte of its own type: reading a `bool` from a byte that is neither 0 nor 1
+/// is undefined.
+struct Boolean {
+  uint8_t bits = 0;
+  Boolean() = default;
+  explicit Boolean(double value) : bits(value != 0 ? 1 : 0) {}
+  explicit operator double() const { return bits != 0 ? 1.0 : 0.0; }
+};
+
 [[nodiscard]] constexpr int64_t size_of(DType dtype) {
   switch (dtype) {
     case DType::f32:
@@ -69,11 +78,14 @@ struct float16 {
       return 4;
     case DType::bf16:
     case DType::f16:
+    case DType::i16:
       return 2;
     case DType::f64:
     case DType::i64:
       return 8;
+    case DType::i8:
     case DType::u8:
+    case DType::boolean:
       return 1;
   }
   return 0;
@@ -93,8 +105,14 @@ struct float16 {
       return "i64";
     case DType::i32:
       return "i32";
+    case DType::i16:
+      return "i16";
+    case DType::i8:
+      return "i8";
     case DType::u8:
       return "u8";
+    case DType::boolean:
+      return "bool";
   }
   return "?";
 }
@@ -130,8 +148,20 @@ struct DTypeOf<int32_t> {
   static constexpr DType value = DType::i32;
 };
 template <>
+struct DTypeOf<int16_t> {
+  static constexpr DType value = DType::i16;
+};
+template <>
+struct DTypeOf<int8_t> {
+  static constexpr DType value = DType::i8;
+};
+template <>
 struct DTypeOf<uint8_t> {
   static constexpr DType value = DType::u8;
+};
+template <>
+struct DTypeOf<Boolean> {
+  static constexpr DType value = DType::boolean;
 };
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
@@ -150,8 +180,14 @@ decltype(auto) visit_dtype(DType dtype, Body&& body) {
       return body(int64_t{});
     case DType::i32:
       return body(int32_t{});
+    case DType::i16:
+      return body(int16_t{});
+    case DType::i8:
+      return body(int8_t{});
     case DType::u8:
       return body(uint8_t{});
+    case DType::boolean:
+      return body(Boolean{});
     case DType::f32:
       break;
   }

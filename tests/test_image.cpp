@@ -6,7 +6,6 @@
 
 #include "clipcap/data/clip_source.h"
 #include "clipcap/data/feature_cache.h"
-#include "clipcap/data/npy.h"
 #include "clipcap/data/sha256.h"
 #include "tensor/check.h"
 #include "tests/catch.h"
@@ -194,73 +193,6 @@ TEST_CASE("SHA-256 agrees with FIPS 180-4's examples", "[image]") {
   const TemporaryFolder folder("sha256");
   CHECK(sha256_of_file(folder.write("empty", "")) == hash(""));
   CHECK_THROWS_AS(sha256_of_file(folder.path() / "missing"), InputError);
-}
-
-namespace {
-
-std::string npy(const std::string& header, const std::string& data, char version = 1) {
-  std::string bytes = std::string("\x93NUMPY", 6) + version + '\0';
-  bytes += static_cast<char>(header.size() & 255U);
-  bytes += static_cast<char>(header.size() >> 8U);
-  if (version > 1) bytes += std::string(2, '\0');
-  return bytes + header + data;
-}
-
-template <class T>
-std::string raw(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-}
-
-}  // namespace
-
-TEST_CASE(".npy files of the three floating types", "[image]") {
-  const TemporaryFolder folder("npy");
-  const auto read = [&](const std::string& bytes) { return read_npy(folder.write("x.npy", bytes)); };
-  const std::string shape = "'fortran_order': False, 'shape': (2, 3), }\n";
-  NpyArray array = read(npy("{'descr': '<f4', " + shape, raw<float>({1, 2, 3, 4, 5, -6.5F})));
-  CHECK(array.shape == std::vector<int64_t>{2, 3});
-  CHECK(array.values == std::vector<float>{1, 2, 3, 4, 5, -6.5F});
-  CHECK(read(npy("{'descr': '<f8', " + shape, raw<double>({1, 2, 3, 4, 5, -6.5}), 2)).values == array.values);
-  CHECK(read(npy("{'descr': '<f2', " + shape, raw<uint16_t>({0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0xc680}),
-                 3))
-            .values == array.values);
-  CHECK(read(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", raw<float>({1, 2, 3}))).shape ==
-        std::vector<int64_t>{3});
-  CHECK(read(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (), }", raw<float>({7}))).values ==
-        std::vector<float>{7});
-  CHECK(read(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 5), }", "")).values.empty());
-  const std::string data = raw<float>({1, 2, 3, 4, 5, 6});
-  for (const std::string& bytes :
-       {std::string(), std::string("hello world, no array"), npy("{'descr': '<f4', " + shape, data.substr(1)),
-        npy("{'descr': '<f4', " + shape, data + "x"), npy("{'descr': '<i4', " + shape, data),
-        npy("{'descr': '>f4', " + shape, data),
-        npy("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", data),
-        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }", data),
-        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4, 1), }", data),
-        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807, 3), }", data),
-        npy("{'descr': '|O', " + shape, data), npy("{}", data), npy("{'descr': '<f4', " + shape, data, 9),
-        npy(std::string(70, ' '), "").substr(0, 30)}) {
-    const std::string message = message_of<InputError>([&] { static_cast<void>(read(bytes)); });
-    INFO(message);
-    CHECK(message.find("x.npy: ") != std::string::npos);
-  }
-  const std::string whole = npy("{'descr': '<f4', " + shape, data);
-  for (unsigned variant = 0; variant < 300; ++variant) {
-    size_t numbers = 0;
-    try {
-      numbers = read(damaged(whole, variant)).values.size();
-    } catch (const InputError&) {
-    }
-    CHECK(numbers <= 12);
-  }
-}
-
-TEST_CASE("V2C's real feature file", "[image]") {
-  const std::filesystem::path path = shared_data() / "v2c/video00.npy";
-  if (!std::filesystem::exists(path)) SKIP_TEST("../shared/v2c is not there");
-  const NpyArray array = read_npy(path);
-  CHECK(array.shape == std::vector<int64_t>{40, 2048});
-  for (const float value : array.values) REQUIRE((value >= 0 && value < 100));  // after a ReLU and an average
 }
 
 TEST_CASE("features are cached by content, and damage is noticed", "[image]") {

@@ -137,7 +137,7 @@ TEST_CASE("safetensors: what is written is read, byte for byte", "[tensor]") {
                                         {"ids", counting({3}).to(DType::i32)},
                                         {"strided", counting({3, 4}).transpose(0, 1)}};
   write_safetensors(path, tensors, {{"step", "12"}});
-  const SafetensorsFile file = read_safetensors(path);
+  const TensorFile file = read_safetensors(path);
   CHECK(file.metadata.at("step") == "12");
   REQUIRE(file.tensors.size() == tensors.size());
   for (const auto& [name, tensor] : tensors) {

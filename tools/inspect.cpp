@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "clipcap/model_directory.h"
-#include "tensor/io/safetensors.h"
+#include "tensor/io/tensor_file.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {
@@ -30,7 +30,7 @@ std::string upper(DType dtype) {
 }
 
 int inspect_file(const Options& options) {
-  const SafetensorsFile file = read_safetensors(options.path);
+  const TensorFile file = read_tensor_file(options.path);
   if (options.as_json) {
     json list = json::array();
     for (const auto& [name, tensor] : file.tensors) {

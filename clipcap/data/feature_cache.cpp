@@ -51,7 +51,7 @@ std::optional<std::vector<float>> load_cached_features(const std::string& key, i
   std::error_code error;
   if (!std::filesystem::exists(entry_path(key), error)) return std::nullopt;
   try {
-    const SafetensorsFile file = read_safetensors(entry_path(key));
+    const TensorFile file = read_safetensors(entry_path(key));
     const auto found = file.tensors.find("features");
     if (found == file.tensors.end() || found->second.rank() != 2 || found->second.dtype() != DType::f32)
       return std::nullopt;

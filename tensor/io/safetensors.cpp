@@ -15,15 +15,18 @@ using nlohmann::json;
 static_assert(std::endian::native == std::endian::little,
               "safetensors are mapped as they lie: little-endian hosts only");
 
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+// Parsed, a header takes several times its bytes. The largest in use have some ten thousand tensors.
+constexpr uint64_t kMaxHeaderBytes = 8'000'000;
+constexpr size_t kMaxHeaderValues = 300'000;
 
 struct NamedDType {
   const char* name;
   DType dtype;
 };
-constexpr NamedDType kDTypes[] = {{"F32", DType::f32}, {"BF16", DType::bf16}, {"F16", DType::f16},
-                                  {"F64", DType::f64}, {"I64", DType::i64},   {"I32", DType::i32},
-                                  {"U8", DType::u8},   {"BOOL", DType::u8}};
+constexpr NamedDType kDTypes[] = {{"F32", DType::f32},     {"BF16", DType::bf16}, {"F16", DType::f16},
+                                  {"F64", DType::f64},     {"I64", DType::i64},   {"I32", DType::i32},
+                                  {"I16", DType::i16},     {"I8", DType::i8},     {"U8", DType::u8},
+                                  {"BOOL", DType::boolean}};
 
 struct Entry {
   std::string name;
@@ -44,25 +47,17 @@ Entry parse_entry(const std::string& file, const std::string& name, const json& 
     return dtype.get_ref<const std::string&>() == d.name;
   });
   CHECK_INPUT(known != std::end(kDTypes), where, ": dtype ", dtype.get_ref<const std::string&>(),
-              " is not supported (F32 BF16 F16 F64 I64 I32 U8 BOOL are)");
+              " is not supported (F32 BF16 F16 F64 I64 I32 I16 I8 U8 BOOL are)");
   Entry entry{name, known->dtype, {}, 0, 0};
   const json& shape = value["shape"];
   CHECK_INPUT(shape.is_array() && shape.size() <= kMaxRank, where, ": shape is not a list of at most ",
               kMaxRank, " sizes");
-  uint64_t bytes = static_cast<uint64_t>(size_of(entry.dtype));
   for (const json& size : shape) {
     CHECK_INPUT(size.is_number_unsigned() && size.get<uint64_t>() <= (1ULL << 62), where,
                 ": bad size in shape");
     entry.shape.append(static_cast<int64_t>(size.get<uint64_t>()));
   }
-  // Zero sizes first: [0, 2^62] holds nothing and must not overflow.
-  const bool empty =
-      std::any_of(shape.begin(), shape.end(), [](const json& size) { return size.get<uint64_t>() == 0; });
-  for (const json& size : shape) {
-    CHECK_INPUT(empty || !__builtin_mul_overflow(bytes, size.get<uint64_t>(), &bytes), where,
-                ": too many elements");
-  }
-  if (empty) bytes = 0;
+  const uint64_t bytes = detail::bytes_of(where, entry.shape, entry.dtype);
   const json& offsets = value["data_offsets"];
   CHECK_INPUT(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
                   offsets[1].is_number_unsigned(),
@@ -78,31 +73,38 @@ Entry parse_entry(const std::string& file, const std::string& name, const json& 
 // nlohmann keeps the last of two equal keys; the format forbids them.
 json parse_header(const std::string& file, const char* begin, const char* end) {
   std::vector<std::set<std::string>> keys;
+  size_t values = 0;
   bool too_deep = false;
   std::string duplicate;
   const json::parser_callback_t guard = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth > 8) too_deep = true;
+    if (depth > 8 || ++values > kMaxHeaderValues) too_deep = true;
+    if (too_deep) return false;
     if (event == json::parse_event_t::object_start) keys.emplace_back();
     if (event == json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
     if (event == json::parse_event_t::key && !keys.empty()) {
       const auto& key = parsed.get_ref<const std::string&>();
       if (!keys.back().insert(key).second && duplicate.empty()) duplicate = key;
     }
-    return depth <= 8;
+    return true;
   };
   json header = json::parse(begin, end, guard, false);
-  CHECK_INPUT(!header.is_discarded() && !too_deep && header.is_object(), file,
-              ": the header is not a JSON object");
+  CHECK_INPUT(!too_deep, file, ": the header nests deeper than a list of tensors, or has over ",
+              kMaxHeaderValues, " values");
+  CHECK_INPUT(!header.is_discarded() && header.is_object(), file, ": the header is not a JSON object");
   CHECK_INPUT(duplicate.empty(), file, ": \"", duplicate, "\" appears twice in the header");
   return header;
 }
 
 }  // namespace
 
-SafetensorsFile read_safetensors(const std::filesystem::path& path) {
-  const std::string file = path.string();
-  SafetensorsFile result;
-  result.file = MappedFile::open(path);
+TensorFile read_safetensors(const std::filesystem::path& path) {
+  return read_safetensors(MappedFile::open(path), path.string());
+}
+
+TensorFile read_safetensors(std::shared_ptr<const MappedFile> mapped, const std::string& file) {
+  TensorFile result;
+  result.format = "safetensors";
+  result.file = std::move(mapped);
   const auto bytes = result.file->bytes();
   CHECK_INPUT(bytes.size() >= 8, file, ": ", bytes.size(), " bytes are too few for a safetensors file");
   uint64_t header_bytes = 0;
@@ -148,7 +150,7 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) {
       tensor = Tensor::empty(entry.shape, entry.dtype);
       if (entry.end > entry.begin) std::memcpy(tensor.raw(), bytes.data() + at, entry.end - entry.begin);
     }
-    result.tensors.emplace(entry.name, tensor);
+    detail::add_named_tensor(result, file, entry.name, tensor);
   }
   CHECK_INPUT(covered == data_bytes, file, ": ", data_bytes - covered, " bytes after the last tensor");
   return result;

@@ -2,24 +2,14 @@
 // data. Read memory-mapped: tensors are views into the file. Format: huggingface/safetensors README.
 #pragma once
 
-#include <filesystem>
-#include <map>
-#include <string>
-
-#include "tensor/io/mapped_file.h"
-#include "tensor/tensor.h"
+#include "tensor/io/tensor_file.h"
 
 namespace clipcap {
 
-struct SafetensorsFile {
-  std::map<std::string, Tensor> tensors;        // views into the mapped file; read-only
-  std::map<std::string, std::string> metadata;  // "__metadata__"
-  std::shared_ptr<const MappedFile> file;
-};
-
 /// Every claim of the header is checked against the file before anything is read: lengths, dtypes, overflow,
 /// holes and overlaps, duplicate names. Throws InputError naming the file and the tensor.
-[[nodiscard]] SafetensorsFile read_safetensors(const std::filesystem::path& path);
+[[nodiscard]] TensorFile read_safetensors(std::shared_ptr<const MappedFile> file, const std::string& name);
+[[nodiscard]] TensorFile read_safetensors(const std::filesystem::path& path);
 
 /// Names in alphabetical order, data 64-byte aligned through the header's padding; the file appears complete
 /// or not at all. The same tensors give the same bytes.

@@ -107,6 +107,8 @@ template <class To, class From>
 To convert_value(From value) {
   if constexpr (std::is_same_v<To, bfloat16> || std::is_same_v<To, float16>) {
     return To(static_cast<float>(to_double(value)));
+  } else if constexpr (std::is_same_v<To, Boolean>) {
+    return Boolean(to_double(value));
   } else if constexpr (std::is_integral_v<To> && std::is_integral_v<From>) {
     return static_cast<To>(value);
   } else {

@@ -1,0 +1,52 @@
+// Named tensors from any file that people keep weights in. The format is told by the content, never by the
+// name:
+//   safetensors            read_safetensors   tensor/io/safetensors.h
+//   PyTorch zip, legacy    read_torch_file    tensor/io/torch_file.h (TorchScript archives too)
+//   .npy                   read_npy           tensor/io/npy.h
+// Files are mapped and tensors are views into the mapping, so that opening costs what the list of names
+// costs.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "tensor/io/mapped_file.h"
+#include "tensor/tensor.h"
+
+namespace clipcap {
+
+struct TensorFile {
+  std::string format;                           // for people: "safetensors", "PyTorch zip", …
+  std::map<std::string, Tensor> tensors;        // read-only, of any strides
+  std::map<std::string, std::string> metadata;  // safetensors' "__metadata__"
+  std::shared_ptr<const MappedFile> file;
+};
+
+/// A file is hostile until parsed: every claim in it is checked against its bytes, nothing in it is executed,
+/// and reading takes no more memory than the file's size and some tens of megabytes. Throws InputError naming
+/// the file and the place.
+[[nodiscard]] TensorFile read_tensor_file(const std::filesystem::path& path);
+
+/// A training checkpoint keeps the weights under one of the keys "state_dict", "model_state_dict", "model",
+/// beside an optimizer's tensors: moves those weights to the top, drops the rest, and returns the key. Empty
+/// and nothing changed when the file is not such a checkpoint.
+std::string unwrap_state_dict(std::map<std::string, Tensor>& tensors);
+
+/// Removes `prefix` when every name begins with it (DataParallel's "module."). True if it did.
+bool strip_prefix(std::map<std::string, Tensor>& tensors, const std::string& prefix);
+
+namespace detail {
+
+/// Adds a tensor whose name comes from a file: well-formed UTF-8, at most 1024 bytes, not there yet.
+void add_named_tensor(TensorFile& file, const std::string& where, const std::string& name, Tensor tensor);
+
+/// Bytes of a contiguous tensor of a shape that a file claims. InputError beginning with `where` when sizes
+/// and strides would not fit 63 bits (zero sizes count as one: strides skip over them).
+[[nodiscard]] uint64_t bytes_of(const std::string& where, const Shape& shape, DType dtype);
+
+/// Reverses the bytes of every element: files of the other byte order.
+void swap_bytes(std::byte* data, size_t bytes, size_t element);
+
+}  // namespace detail
+}  // namespace clipcap

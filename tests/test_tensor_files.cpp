@@ -1,0 +1,242 @@
+// Readers of checkpoint files: what PyTorch wrote is read (tools/fixtures/make_torch_files.py), and nothing
+// that a file says can do harm.
+#include <cstring>
+
+#include "tensor/io/npy.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/io/torch_file.h"
+#include "tests/catch.h"
+#include "tests/compare.h"
+#include "tests/damage.h"
+#include "tests/temporary_folder.h"
+
+namespace clipcap {
+namespace {
+
+std::filesystem::path golden(const std::string& name) {
+  return std::filesystem::path(CLIPCAP_SOURCE_DIR) / "tests/golden/torch_files" / name;
+}
+
+void check_same(const std::map<std::string, Tensor>& tensors, const std::map<std::string, Tensor>& expected) {
+  for (const auto& [name, tensor] : expected) {
+    INFO(name);
+    REQUIRE(tensors.contains(name));
+    const Tensor& found = tensors.at(name);
+    CHECK(found.dtype() == tensor.dtype());
+    REQUIRE(found.shape() == tensor.shape());
+    const Tensor compact = found.contiguous();
+    CHECK((tensor.bytes() == 0 ||
+           std::memcmp(compact.raw(), tensor.raw(), static_cast<size_t>(tensor.bytes())) == 0));
+  }
+}
+
+std::string npy(const std::string& header, const std::string& data, char version = 1) {
+  std::string bytes = std::string("\x93NUMPY", 6) + version + '\0';
+  bytes += static_cast<char>(header.size() & 255U);
+  bytes += static_cast<char>(header.size() >> 8U);
+  if (version > 1) bytes += std::string(2, '\0');
+  return bytes + header + data;
+}
+
+template <class T>
+std::string raw(const std::vector<T>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
+}
+
+}  // namespace
+
+TEST_CASE("PyTorch's zip and legacy files: every dtype, shared storages, strides, nested containers",
+          "[tensor_files]") {
+  const auto expected = read_safetensors(golden("expected.safetensors")).tensors;
+  REQUIRE(expected.size() == 24);
+  for (const char* name : {"zip.pt", "protocol4.pt", "unaligned.pt", "legacy.pt"}) {
+    INFO(name);
+    const TensorFile file = read_tensor_file(golden(name));
+    CHECK(file.tensors.size() == expected.size());
+    check_same(file.tensors, expected);
+    // The views of one tensor still share their numbers.
+    CHECK(file.tensors.at("shared.whole").storage() == file.tensors.at("shared.transposed").storage());
+    CHECK(file.tensors.at("shared.row").storage() == file.tensors.at("shared.columns").storage());
+    CHECK_FALSE(file.tensors.at("shared.transposed").is_contiguous());
+    CHECK(file.tensors.at("expanded").stride(1) == 0);
+    CHECK(file.format == (std::string(name) == "legacy.pt" ? "PyTorch legacy" : "PyTorch zip"));
+  }
+}
+
+TEST_CASE("PyTorch's zip files of the other byte order", "[tensor_files]") {
+  check_same(read_tensor_file(golden("big_endian.pt")).tensors,
+             read_safetensors(golden("expected_big_endian.safetensors")).tensors);
+}
+
+TEST_CASE("TorchScript: the attributes of a module and its constants", "[tensor_files]") {
+  const TensorFile file = read_tensor_file(golden("script.pt"));
+  CHECK(file.format == "TorchScript");
+  check_same(file.tensors, read_safetensors(golden("expected_script.safetensors")).tensors);
+  CHECK(file.tensors.at("constants.0").to_vector<float>() == std::vector<float>{1, 2});
+  CHECK(file.tensors.at("blocks.0.weight").dtype() == DType::f16);
+}
+
+TEST_CASE("a training checkpoint's weights are found under their key", "[tensor_files]") {
+  TensorFile file = read_tensor_file(golden("wrapped.pt"));
+  CHECK(file.tensors.contains("optimizer.state.0.exp_avg"));
+  CHECK(unwrap_state_dict(file.tensors) == "state_dict");
+  REQUIRE(file.tensors.size() == 2);
+  CHECK(strip_prefix(file.tensors, "module."));
+  CHECK(file.tensors.contains("weight"));
+  CHECK_FALSE(strip_prefix(file.tensors, "module."));
+  CHECK(unwrap_state_dict(file.tensors).empty());
+  // A layer that happens to be called "model" is no wrapper.
+  std::map<std::string, Tensor> network{{"model.weight", Tensor::zeros({1})},
+                                        {"head.weight", Tensor::zeros({1})}};
+  CHECK(unwrap_state_dict(network).empty());
+  CHECK(network.size() == 2);
+}
+
+TEST_CASE("real checkpoint files", "[tensor_files]") {
+  const std::filesystem::path folder = shared_data() / "pt_samples";
+  if (!std::filesystem::exists(folder)) SKIP_TEST("../shared/pt_samples is not there");
+  check_same(read_tensor_file(folder / "mnist.pt").tensors,
+             read_tensor_file(folder / "mnist.safetensors").tensors);
+  int read = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".pt" || entry.path().filename() == "broken.pt") continue;
+    INFO(entry.path().string());
+    CHECK_FALSE(read_tensor_file(entry.path()).tensors.empty());
+    ++read;
+  }
+  CHECK(read >= 30);
+  CHECK_THROWS_AS(read_tensor_file(folder / "broken.pt"), InputError);
+}
+
+TEST_CASE("hostile pickles are refused by what they do", "[tensor_files]") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"refused_system.pt", "refuses the Python object \"posix.system\""},
+      {"refused_module.pt", "refuses the Python object \"torch.nn.modules.linear.Linear\""},
+      {"refused_cyclic.pt", "contain themselves"},
+      {"refused_deep.pt", "nest deeper"},
+      {"refused_doubling.pt", "more than 500000 values"},
+      {"refused_numel.pt", "does not fit its storage of 2 elements"},
+      {"refused_stride.pt", "does not fit its storage of 2 elements"},
+      {"refused_repeated.pt", "more bytes than the file has"},
+      {"refused_compressed.pt", "is compressed or encrypted"}};
+  for (const auto& [name, reason] : cases) {
+    const std::string message =
+        message_of<InputError>([&] { static_cast<void>(read_tensor_file(golden(name))); });
+    INFO(name << ": " << message);
+    CHECK(message.find(reason) != std::string::npos);
+    CHECK(message.find(name) != std::string::npos);
+  }
+}
+
+TEST_CASE("torch files cut at every length and with damaged bytes end in an InputError or are read",
+          "[tensor_files]") {
+  const TemporaryFolder folder("torch_damage");
+  for (const char* name : {"zip.pt", "legacy.pt", "script.pt", "wrapped.pt"}) {
+    INFO(name);
+    const std::string whole = file_bytes(golden(name));
+    const auto reads = [&](const std::string& bytes) {
+      try {
+        for (const auto& [key, tensor] : read_tensor_file(folder.write("x.pt", bytes)).tensors) {
+          static_cast<void>(tensor.to(DType::f64).contiguous());  // every byte that is claimed can be read
+        }
+      } catch (const InputError& error) {
+        REQUIRE(std::string(error.what()).find("x.pt: ") != std::string::npos);
+        return false;
+      }
+      return true;
+    };
+    REQUIRE(reads(whole));
+    for (size_t length = 0; length < whole.size(); ++length) {
+      INFO(length);
+      CHECK_FALSE(reads(whole.substr(0, length)));
+    }
+    for (unsigned variant = 0; variant < 1500; ++variant) static_cast<void>(reads(damaged(whole, variant)));
+  }
+}
+
+TEST_CASE(".npy files: dtypes, versions, orders, shapes", "[tensor_files]") {
+  const TemporaryFolder folder("npy");
+  const auto read = [&](const std::string& bytes) { return read_npy(folder.write("x.npy", bytes)); };
+  const auto values = [](const Tensor& tensor) { return tensor.to(DType::f64).to_vector<double>(); };
+  const std::string shape = "'fortran_order': False, 'shape': (2, 3), }\n";
+  const std::vector<double> expected{1, 2, 3, 4, 5, -6.5};
+  const Tensor array = read(npy("{'descr': '<f4', " + shape, raw<float>({1, 2, 3, 4, 5, -6.5F})));
+  CHECK(array.shape() == Shape({2, 3}));
+  CHECK(array.dtype() == DType::f32);
+  CHECK(values(array) == expected);
+  CHECK(values(read(npy("{'descr': '<f8', " + shape, raw<double>({1, 2, 3, 4, 5, -6.5}), 2))) == expected);
+  CHECK(values(read(npy("{'descr': '<f2', " + shape,
+                        raw<uint16_t>({0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0xc680}), 3))) == expected);
+  CHECK(values(read(npy("{'shape': (2,), 'fortran_order': False, \"descr\": '|i1'}", "\x7f\x80"))) ==
+        std::vector<double>{127, -128});
+  CHECK(values(read(npy("{'descr': '|b1', 'fortran_order': False, 'shape': (3,)}",
+                        std::string("\1\0\1", 3)))) == std::vector<double>{1, 0, 1});
+  CHECK(values(read(npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1L,)}", raw<int64_t>({-7})))) ==
+        std::vector<double>{-7});
+  // Fortran order: the first index runs fastest in the file.
+  CHECK(values(read(npy("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }",
+                        raw<float>({1, 4, 2, 5, 3, -6.5F})))) == expected);
+  CHECK(values(read(npy("{'descr': '>i2', 'fortran_order': False, 'shape': (2,), }",
+                        std::string("\x01\x02\xff\xfe", 4)))) == std::vector<double>{258, -2});
+  CHECK(
+      read(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", raw<float>({1, 2, 3}))).shape() ==
+      Shape({3}));
+  CHECK(values(read(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (), }", raw<float>({7})))) ==
+        std::vector<double>{7});
+  CHECK(read(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 5), }", "")).numel() == 0);
+  const std::string data = raw<float>({1, 2, 3, 4, 5, 6});
+  for (const std::string& bytes :
+       {std::string(), std::string("hello world, no array"), npy("{'descr': '<f4', " + shape, data.substr(1)),
+        npy("{'descr': '<f4', " + shape, data + "x"), npy("{'descr': '<u4', " + shape, data),
+        npy("{'descr': [('a', '<f4')], " + shape, data),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }", data),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4, 1), }", data),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807, 3), }", data),
+        npy("{'descr': '|O', " + shape, data), npy("{}", data), npy("{'descr': '<f4', " + shape, data, 9),
+        npy(std::string(70, ' '), "").substr(0, 30)}) {
+    const std::string message = message_of<InputError>([&] { static_cast<void>(read(bytes)); });
+    INFO(message);
+    CHECK(message.find("x.npy: ") != std::string::npos);
+  }
+  const std::string whole = npy("{'descr': '<f4', " + shape, data);
+  for (unsigned variant = 0; variant < 300; ++variant) {
+    int64_t numbers = 0;
+    try {
+      numbers = read(damaged(whole, variant)).numel();
+    } catch (const InputError&) {
+    }
+    CHECK(numbers <= 24);
+  }
+}
+
+TEST_CASE("V2C's real feature file", "[tensor_files]") {
+  const std::filesystem::path path = shared_data() / "v2c/video00.npy";
+  if (!std::filesystem::exists(path)) SKIP_TEST("../shared/v2c is not there");
+  const Tensor array = read_npy(path);
+  CHECK(array.shape() == Shape({40, 2048}));
+  for (const float value : array.to_vector<float>())
+    REQUIRE((value >= 0 && value < 100));  // ReLU, then an average
+}
+
+TEST_CASE("safetensors with a hostile header cost neither memory nor time", "[tensor_files]") {
+  const TemporaryFolder folder("safetensors_bomb");
+  const auto with_header = [&](const std::string& header) {
+    std::string bytes(8, '\0');
+    const uint64_t size = header.size();
+    std::memcpy(bytes.data(), &size, 8);
+    return folder.write("x.safetensors", bytes + header);
+  };
+  std::string many = "{";
+  for (int i = 0; i < 400'000; ++i) many += "\"" + std::to_string(i) + "\":0,";
+  CHECK_THROWS_AS(read_safetensors(with_header(many + "\"x\":0}")), InputError);
+  CHECK_THROWS_AS(read_safetensors(with_header(std::string(3'000'000, '['))), InputError);
+  CHECK_THROWS_AS(read_safetensors(with_header("{" + std::string(9'000'000, ' ') + "}")), InputError);
+  CHECK_THROWS_AS(read_safetensors(with_header(
+                      R"({"a":{"dtype":"U8","shape":[0,4611686018427387904,8],"data_offsets":[0,0]}})")),
+                  InputError);
+  CHECK_THROWS_AS(
+      read_safetensors(with_header("{\"\xff\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}")),
+      InputError);
+}
+
+}  // namespace clipcap

@@ -16,6 +16,8 @@ struct VitGeometry {
   int64_t layers = 12;
   int64_t heads = 12;
   int64_t embed = 512;  // size of the joint image-text space
+  int64_t hidden = 0;   // width inside the MLPs; 0: four times the width, as everywhere in the paper
+  [[nodiscard]] int64_t mlp_width() const { return hidden > 0 ? hidden : 4 * width; }
 };
 
 /// Geometry of a CLIP text tower.
@@ -26,6 +28,8 @@ struct TextGeometry {
   int64_t layers = 12;
   int64_t heads = 8;
   int64_t embed = 512;
+  int64_t hidden = 0;  // as above
+  [[nodiscard]] int64_t mlp_width() const { return hidden > 0 ? hidden : 4 * width; }
 };
 
 class ImageEncoder : public nn::Module {

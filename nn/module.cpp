@@ -121,7 +121,7 @@ void load_state_dict(Module& module, const StateDict& state, const std::string& 
   for (const auto& [name, parameter] : wanted) {
     const Tensor& value = state.at(name);
     const bool same = value.dtype() == parameter.dtype();
-    parameter.set_value(same && share ? value : same ? value.clone() : value.to(parameter.dtype()));
+    parameter.set_value(same && share ? value.contiguous() : same ? value.clone() : value.to(parameter.dtype()));
   }
 }
 

@@ -5,9 +5,9 @@
 namespace clipcap {
 namespace {
 
-double layer_flops(double tokens, double width) {
-  // QKV, output and MLP products (12 d^2 a token), and the two products of attention (2 n d a token).
-  return 2.0 * tokens * (12.0 * width * width + 2.0 * tokens * width);
+double layer_flops(double tokens, double width, double hidden) {
+  // QKV and output (4 d^2 a token), the MLP's two products, and the two of attention (2 n d a token).
+  return 2.0 * tokens * (4.0 * width * width + 2.0 * width * hidden + 2.0 * tokens * width);
 }
 
 }  // namespace
@@ -15,7 +15,7 @@ double layer_flops(double tokens, double width) {
 VisionTower::VisionTower(const VitGeometry& geometry, Activation activation, Generator& generator)
     : geometry_(geometry) {
   CHECK_INPUT(geometry.patch > 0 && geometry.resolution > 0 && geometry.resolution % geometry.patch == 0,
-              "model.encoder: resolution ", geometry.resolution, " is not a multiple of patch ",
+              "image encoder: resolution ", geometry.resolution, " is not a multiple of patch ",
               geometry.patch);
   const int64_t grid = geometry.resolution / geometry.patch;
   const double deviation = 1.0 / std::sqrt(static_cast<double>(geometry.width));
@@ -25,7 +25,7 @@ VisionTower::VisionTower(const VitGeometry& geometry, Activation activation, Gen
       nn::Linear(3 * geometry.patch * geometry.patch, geometry.width, generator, {.bias = false});
   norm_before = nn::LayerNorm(geometry.width);
   for (int64_t i = 0; i < geometry.layers; ++i) {
-    layers.emplace_back(geometry.width, geometry.heads, 4 * geometry.width, activation, 0.0, generator);
+    layers.emplace_back(geometry.width, geometry.heads, geometry.mlp_width(), activation, 0.0, generator);
   }
   norm_after = nn::LayerNorm(geometry.width);
   projection = nn::Linear(geometry.width, geometry.embed, generator, {.bias = false});
@@ -60,7 +60,7 @@ double VisionTower::flops_per_frame() const {
   const auto width = static_cast<double>(geometry_.width);
   const double patches =
       2.0 * grid * grid * 3.0 * static_cast<double>(geometry_.patch * geometry_.patch) * width;
-  return patches + static_cast<double>(geometry_.layers) * layer_flops(tokens, width) +
+  return patches + static_cast<double>(geometry_.layers) * layer_flops(tokens, width, static_cast<double>(geometry_.mlp_width())) +
          2.0 * width * static_cast<double>(geometry_.embed);
 }
 
@@ -80,7 +80,7 @@ TextTower::TextTower(const TextGeometry& geometry, Activation activation, Genera
       norm_after(geometry.width),
       geometry_(geometry) {
   for (int64_t i = 0; i < geometry.layers; ++i) {
-    layers.emplace_back(geometry.width, geometry.heads, 4 * geometry.width, activation, 0.0, generator);
+    layers.emplace_back(geometry.width, geometry.heads, geometry.mlp_width(), activation, 0.0, generator);
   }
   projection = nn::Linear(geometry.width, geometry.embed, generator, {.bias = false});
 }

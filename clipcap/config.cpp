@@ -95,8 +95,8 @@ std::vector<Field> fields(Config& c) {
   ModelConfig& m = c.model;
   constexpr int64_t kMany = 1'000'000'000;
   return {
-      field("model.encoder", m.encoder, {"vit-b-16", "vit-b-32", "vit-l-14", "custom"},
-            "image encoder, or an object with the six keys below"),
+      field("model.encoder", m.encoder, {"vit-b-16", "vit-b-32", "vit-l-14", "resnet152", "custom"},
+            "image encoder, or an object with the keys below; encoder.weights decides where it is given"),
       field("model.encoder.resolution", m.geometry.resolution, 1, 4096,
             "pixels a side of a preprocessed frame"),
       field("model.encoder.patch", m.geometry.patch, 1, 1024, "pixels a side of a ViT patch"),
@@ -105,10 +105,13 @@ std::vector<Field> fields(Config& c) {
       field("model.encoder.heads", m.geometry.heads, 1, 256, "attention heads of the ViT"),
       field("model.encoder.embed", m.geometry.embed, 1, 16384,
             "size of a frame's feature, and of the text feature"),
+      field("model.encoder.hidden", m.geometry.hidden, 0, 65536, "width inside the ViT's MLPs; 0 = 4 x width"),
       field("model.text.width", m.text.width, 1, 16384,
             "width of the text tower (teacher of the distillation)"),
       field("model.text.layers", m.text.layers, 0, 256, "layers of the text tower"),
       field("model.text.heads", m.text.heads, 1, 256, "attention heads of the text tower"),
+      field("model.text.embed", m.text.embed, 1, 16384,
+            "size of the text feature; a ViT's is its own embed"),
       field("model.frames", m.frames, 1, 4096, "frames taken from a clip (n)"),
       field("model.dim", m.dim, 8, 16384, "width of the captioner (d)"),
       field("model.fusion.kind", m.fusion_kind, {"lstm", "transformer", "conv1d"},
@@ -128,7 +131,13 @@ std::vector<Field> fields(Config& c) {
       field("model.length.intention", m.intention_length, 3, 512, "the same for intentions"),
       field("model.length.effect", m.effect_length, 3, 512, "for effects"),
       field("model.length.attribute", m.attribute_length, 3, 512, "for attributes"),
-      field("encoder.weights", c.encoder.weights, {}, "checkpoint of the encoders; empty: random and frozen"),
+      field("encoder.weights", c.encoder.weights, {}, "CLIP or ResNet checkpoint; empty: random and frozen"),
+      field("encoder.text_weights", c.encoder.text_weights, {},
+            "CLIP checkpoint with the distillation's text tower; empty: encoder.weights"),
+      field("encoder.tokenizer", c.encoder.tokenizer, {}, "CLIP's vocabulary file, for that text tower"),
+      field("encoder.activation", c.encoder.activation, {"auto", "quick_gelu", "gelu"},
+            "of the checkpoint's towers; auto: a config.json beside it, or the family of its names"),
+      field("encoder.sha256", c.encoder.sha256, {}, "of encoder.weights, recorded by training; another file is refused"),
       field("loss.distill", c.loss.distill, 0.0, 1e6, "weight of the distillation loss (lambda)"),
       field("loss.distill_target", c.loss.distill_target, {"pooled", "tokens"},
             "one text feature a clip, or one a token"),
@@ -161,6 +170,8 @@ std::vector<Field> fields(Config& c) {
             "V2C info file with the caption words; empty: built from the training captions"),
       field("data.commonsense_vocabulary", c.data.commonsense_vocabulary, {},
             "V2C info file with the commonsense words; empty: built likewise"),
+      field("data.features", c.data.features, {},
+            "files written by `clipcap features`, separated by commas; empty: clips are read and encoded"),
   };
 }
 
@@ -262,9 +273,9 @@ void finish_config(Config& config, const std::string& name) {
   CHECK_INPUT(m.dim % m.heads == 0, name, ": model.heads: ", m.heads, " do not divide model.dim ", m.dim);
   CHECK_INPUT(m.fusion_kind != "transformer" || m.dim % 8 == 0, name, ": model.dim: ", m.dim,
               " does not divide into the fusion Transformer's 8 heads");
-  CHECK_INPUT(config.encoder.weights.empty(), name, ": encoder.weights: \"", config.encoder.weights,
-              "\": reading CLIP checkpoints is not built yet; leave it empty for a random frozen encoder");
-  m.text.embed = m.geometry.embed;
+  CHECK_INPUT(m.encoder != "resnet152" || !config.train.train_encoder, name,
+              ": train.train_encoder: ResNet-152 is for frozen features only; the ViTs can be trained");
+  if (m.encoder != "resnet152") m.text.embed = m.geometry.embed;
 }
 
 json config_to_json(const Config& config) {

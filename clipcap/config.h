@@ -13,7 +13,7 @@
 namespace clipcap {
 
 struct ModelConfig {
-  std::string encoder = "vit-b-16";  // vit-b-16, vit-b-32, or "custom" with `geometry`
+  std::string encoder = "vit-b-16";  // vit-b-16, vit-b-32, vit-l-14, resnet152, or "custom" with `geometry`
   VitGeometry geometry;
   TextGeometry text;
   int64_t frames = 40;
@@ -65,10 +65,15 @@ struct DataConfig {
   bool v2c_splits = false;
   std::string caption_vocabulary;      // V2C info file; empty = built from the training captions
   std::string commonsense_vocabulary;  // the same for the sub-decoders
+  std::string features;                // file of `clipcap features`, several separated by commas
 };
 
 struct EncoderConfig {
-  std::string weights;  // file; empty = random, frozen
+  std::string weights;       // file; empty = random, frozen
+  std::string text_weights;  // CLIP file with the distillation's teacher; empty = the same
+  std::string tokenizer;     // the teacher's; needed with weights and distillation
+  std::string activation = "auto";
+  std::string sha256;  // of `weights`: recorded when training begins, checked from then on
 };
 
 struct Config {

@@ -59,9 +59,9 @@ Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const n
 
 }  // namespace
 
-CaptionModel::CaptionModel(const Config& config, int64_t caption_vocab, int64_t commonsense_vocab,
-                           Generator& generator)
-    : encoder(std::make_unique<VisionTower>(config.model.geometry, Activation::quick_gelu, generator)),
+CaptionModel::CaptionModel(const Config& config, std::unique_ptr<ImageEncoder> image_encoder,
+                           int64_t caption_vocab, int64_t commonsense_vocab, Generator& generator)
+    : encoder(std::move(image_encoder)),
       fusion(parse_fusion_kind(config.model.fusion_kind), config.model.fusion_scales, config.model.dim,
              config.model.fusion_bidirectional, generator),
       vis2text(config.model.dim, config.model.text.embed, config.model.vis2text_activation == "relu",

@@ -60,7 +60,9 @@ struct Memory {
 
 class CaptionModel : public nn::Module {
  public:
-  CaptionModel(const Config& config, int64_t caption_vocab, int64_t commonsense_vocab, Generator& generator);
+  /// The captioner on top of `encoder`, with fresh parameters from `generator`.
+  CaptionModel(const Config& config, std::unique_ptr<ImageEncoder> encoder, int64_t caption_vocab,
+               int64_t commonsense_vocab, Generator& generator);
 
   /// Features [B,n,d_v] of clips with lengths[b] real frames: m = [f ; vt]. `vis2text_rows` receives vt
   /// [B,n,e].

@@ -28,6 +28,9 @@ int main(int argc, char** argv) {
   clipcap::tools::Action chosen;
   clipcap::tools::add_train(app, chosen);
   clipcap::tools::add_caption(app, chosen);
+  clipcap::tools::add_encode(app, chosen);
+  clipcap::tools::add_features(app, chosen);
+  clipcap::tools::add_convert(app, chosen);
   clipcap::tools::add_inspect(app, chosen);
   clipcap::tools::add_gradcheck(app, chosen);
   clipcap::tools::add_drawn_clips(app, chosen);

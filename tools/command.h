@@ -14,6 +14,9 @@ using Action = std::function<int()>;
 /// Each registers its subcommand on `app`; when it is chosen, `chosen` becomes what to run after parsing.
 void add_train(CLI::App& app, Action& chosen);
 void add_caption(CLI::App& app, Action& chosen);
+void add_encode(CLI::App& app, Action& chosen);
+void add_features(CLI::App& app, Action& chosen);
+void add_convert(CLI::App& app, Action& chosen);
 void add_inspect(CLI::App& app, Action& chosen);
 void add_gradcheck(CLI::App& app, Action& chosen);
 void add_drawn_clips(CLI::App& app, Action& chosen);

@@ -160,8 +160,13 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
                        const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
+  // Wide elements first, as other writers do: every tensor is then aligned to its elements.
+  std::vector<std::pair<std::string, Tensor>> ordered(tensors.begin(), tensors.end());
+  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
+    return size_of(a.second.dtype()) > size_of(b.second.dtype());
+  });
   uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& [name, tensor] : ordered) {
     const auto bytes = static_cast<uint64_t>(tensor.bytes());
     json shape = json::array();
     for (int i = 0; i < tensor.rank(); ++i) shape.push_back(tensor.dim(i));
@@ -177,7 +182,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
     const uint64_t header_bytes = text.size();
     out.write(reinterpret_cast<const char*>(&header_bytes), 8);
     out.write(text.data(), static_cast<std::streamsize>(text.size()));
-    for (const auto& [name, tensor] : tensors) {
+    for (const auto& [name, tensor] : ordered) {
       const Tensor host = tensor.to(kCpu).contiguous();
       if (host.bytes() > 0)
         out.write(reinterpret_cast<const char*>(host.raw()), static_cast<std::streamsize>(host.bytes()));

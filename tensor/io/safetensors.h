@@ -11,8 +11,8 @@ namespace clipcap {
 [[nodiscard]] TensorFile read_safetensors(std::shared_ptr<const MappedFile> file, const std::string& name);
 [[nodiscard]] TensorFile read_safetensors(const std::filesystem::path& path);
 
-/// Names in alphabetical order, data 64-byte aligned through the header's padding; the file appears complete
-/// or not at all. The same tensors give the same bytes.
+/// Wide elements before narrow ones, then names in alphabetical order, data 64-byte aligned through the
+/// header's padding; the file appears complete or not at all. The same tensors give the same bytes.
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, Tensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

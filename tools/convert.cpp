@@ -1,0 +1,61 @@
+// clipcap convert
+#include <cstdio>
+#include <memory>
+
+#include "clipcap/clip/checkpoint.h"
+#include "tensor/io/safetensors.h"
+#include "tools/command.h"
+
+namespace clipcap::tools {
+namespace {
+
+struct Options {
+  std::string input;
+  std::string output;
+  std::string rename;
+  bool whole = false;
+};
+
+int run(const Options& options) {
+  TensorFile file = read_tensor_file(options.input);
+  CHECK_INPUT(!file.tensors.empty(), options.input, ": no tensors in it");
+  std::map<std::string, Tensor> tensors;
+  if (options.rename.empty()) {
+    const size_t before = file.tensors.size();
+    const std::string key = options.whole ? "" : unwrap_state_dict(file.tensors);
+    if (!key.empty()) {
+      std::fprintf(stderr, "%s: the weights under \"%s\"; %zu tensors beside them left out (--whole keeps them)\n",
+                   options.input.c_str(), key.c_str(), before - file.tensors.size());
+    }
+    tensors = std::move(file.tensors);
+  } else {
+    const ClipLayout layout = parse_clip_layout(options.rename);
+    const ClipCheckpoint checkpoint = read_clip_checkpoint(std::move(file), options.input);
+    std::fprintf(stderr, "%s\n", checkpoint.describe().c_str());
+    tensors = rename_clip(checkpoint, layout);
+  }
+  // Hugging Face's loader asks for this entry.
+  write_safetensors(options.output, tensors, {{"format", "pt"}});
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += tensor.bytes();
+  std::fprintf(stderr, "%s: %zu tensors, %lld bytes\n", options.output.c_str(), tensors.size(),
+               static_cast<long long>(bytes));
+  return 0;
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, Action& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("convert", "Write any readable checkpoint as safetensors");
+  command->add_option("input", options->input, "safetensors, PyTorch (.pt .pth .bin), TorchScript or .npy file")
+      ->required();
+  command->add_option("output", options->output, "safetensors file to write")->required();
+  command->add_option("--rename", options->rename, "give a CLIP's tensors the names of openai, hf or open_clip")
+      ->check(CLI::IsMember({"openai", "hf", "open_clip"}));
+  command->add_flag("--whole", options->whole, "keep everything of a training checkpoint, its optimizer too");
+  command->footer("Example: clipcap convert ViT-B-16.pt vit-b-16.safetensors --rename hf");
+  command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+}
+
+}  // namespace clipcap::tools

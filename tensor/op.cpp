@@ -3,6 +3,7 @@
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/conv2d.h"
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/cross_entropy.h"
 #include "tensor/kernels/dropout.h"
@@ -27,6 +28,7 @@ std::span<const OpInfo* const> all_ops() {
       &bias_activation_bwd,
       &bias_activation_fwd,
       &binary,
+      &conv2d_fwd,
       &convert,
       &cross_entropy,
       &dropout,

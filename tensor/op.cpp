@@ -13,6 +13,7 @@
 #include "tensor/kernels/layer_norm.h"
 #include "tensor/kernels/lstm.h"
 #include "tensor/kernels/matmul.h"
+#include "tensor/kernels/pool2d.h"
 #include "tensor/kernels/reduce.h"
 
 namespace clipcap {
@@ -40,6 +41,8 @@ std::span<const OpInfo* const> all_ops() {
       &lstm_bwd,
       &lstm_fwd,
       &matmul,
+      &max_pool2d,
+      &mean_pool2d,
       &softmax_fwd,
       &strided_copy,
       &sum_middle,

@@ -1,6 +1,7 @@
-// What turns frames into features (E_I, eq. 1). A ViT now; ResNet-152 fits the same interface.
+// What turns frames into features (E_I, eq. 1): a ViT (clip/towers.h) or a ResNet (clip/resnet.h).
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -32,6 +33,13 @@ struct TextGeometry {
   [[nodiscard]] int64_t mlp_width() const { return hidden > 0 ? hidden : 4 * width; }
 };
 
+/// Geometry of a bottleneck ResNet (He et al. 2016, table 1).
+struct ResnetGeometry {
+  std::array<int64_t, 4> blocks{3, 8, 36, 3};  // of the four stages: ResNet-152; -101: 3,4,23,3; -50: 3,4,6,3
+  int64_t width = 64;        // channels of the stem and of the first stage's 3x3 convolutions
+  int64_t resolution = 224;  // pixels a side
+};
+
 class ImageEncoder : public nn::Module {
  public:
   /// Preprocessed frames [N,3,R,R] f32 to features [N,d_v].
@@ -40,6 +48,9 @@ class ImageEncoder : public nn::Module {
   [[nodiscard]] virtual int64_t feature_dim() const = 0;  // d_v
   /// Floating-point operations for one frame.
   [[nodiscard]] virtual double flops_per_frame() const = 0;
+
+  /// False: forward() records no history, so the encoder can only be used frozen.
+  [[nodiscard]] virtual bool trainable() const { return true; }
 
   /// The same without history, a few frames at a time, so that activations stay small: [N,d_v].
   [[nodiscard]] Tensor encode(const Tensor& frames) const;

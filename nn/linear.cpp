@@ -36,8 +36,8 @@ Variable Linear::forward(const Variable& x, const Variable& residual) const {
   return residual.defined() ? diff::add(y, residual) : y;
 }
 
-void Linear::pack() {
-  if (packed_ || weight.dtype() != DType::f32 || !weight.value().device().is_cpu()) return;
+bool Linear::pack() {
+  if (packed_ || weight.dtype() != DType::f32 || !weight.value().device().is_cpu()) return false;
   const Tensor w = weight.value().contiguous();
   const Tensor b = bias.defined() ? bias.value().contiguous() : Tensor();
   packed_ =
@@ -45,6 +45,7 @@ void Linear::pack() {
                                      in_features_, options_.activation, options_.residual);
   weight = Variable();
   bias = Variable();
+  return true;
 }
 
 std::string Linear::describe() const {

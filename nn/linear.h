@@ -25,8 +25,7 @@ class Linear : public Module {
 
   /// x [...,K] (residual [...,N] when the options say so): [...,N].
   [[nodiscard]] Variable forward(const Variable& x, const Variable& residual = {}) const;
-  /// Reorders the weight for the GEMM library and drops it; see nn::pack_for_inference.
-  void pack();
+  bool pack() override;
   [[nodiscard]] int64_t in_features() const { return in_features_; }
   [[nodiscard]] int64_t out_features() const { return out_features_; }
   void visit(Visitor& visitor) override {

@@ -1,7 +1,5 @@
 #include "nn/module.h"
 
-#include "nn/linear.h"
-
 namespace clipcap::nn {
 namespace {
 
@@ -26,10 +24,7 @@ class Packer : public Visitor {
  private:
   void on_parameter(const std::string&, Variable&) override {}
   void on_module(const std::string&, Module& module) override {
-    auto* linear = dynamic_cast<Linear*>(&module);
-    if (linear == nullptr) return;
-    linear->pack();
-    if (after_each_) after_each_();
+    if (module.pack() && after_each_) after_each_();
   }
   const std::function<void()>& after_each_;
 };

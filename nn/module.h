@@ -52,6 +52,9 @@ class Module {
   virtual void visit(Visitor& visitor) = 0;
   /// One word for inspect: "Linear 768 -> 3072, quick_gelu".
   [[nodiscard]] virtual std::string describe() const { return {}; }
+  /// Reorders this module's own weights (not its children's) for the library that multiplies by them and
+  /// drops the originals. False when there is nothing to pack. See pack_for_inference.
+  virtual bool pack() { return false; }
 };
 
 struct NamedParameter {
@@ -65,9 +68,9 @@ struct NamedParameter {
 /// Converts every parameter, in place (f64 for gradient checks).
 void convert(Module& module, DType dtype);
 void set_requires_grad(Module& module, bool requires_grad);
-/// Packs the weight of every Linear below for inference and drops the originals; forward then works only
-/// under NoGrad. `after_each` runs after every layer: where the originals are a mapped file, its pages can go
-/// one layer at a time.
+/// Packs the weight of every Linear and Conv2d below for inference and drops the originals; forward then
+/// works only under NoGrad. `after_each` runs after every such layer: where the originals are a mapped file,
+/// its pages can go one layer at a time.
 void pack_for_inference(Module& module, const std::function<void()>& after_each = {});
 
 using StateDict = std::map<std::string, Tensor>;

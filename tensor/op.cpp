@@ -3,6 +3,7 @@
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/attention.h"
+#include "tensor/kernels/conv2d.h"
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/cross_entropy.h"
 #include "tensor/kernels/dropout.h"
@@ -12,6 +13,7 @@
 #include "tensor/kernels/layer_norm.h"
 #include "tensor/kernels/lstm.h"
 #include "tensor/kernels/matmul.h"
+#include "tensor/kernels/pool2d.h"
 #include "tensor/kernels/reduce.h"
 
 namespace clipcap {
@@ -27,6 +29,7 @@ std::span<const OpInfo* const> all_ops() {
       &bias_activation_bwd,
       &bias_activation_fwd,
       &binary,
+      &conv2d_fwd,
       &convert,
       &cross_entropy,
       &dropout,
@@ -38,6 +41,8 @@ std::span<const OpInfo* const> all_ops() {
       &lstm_bwd,
       &lstm_fwd,
       &matmul,
+      &max_pool2d,
+      &mean_pool2d,
       &softmax_fwd,
       &strided_copy,
       &sum_middle,

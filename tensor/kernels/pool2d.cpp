@@ -1,0 +1,55 @@
+#include "tensor/kernels/pool2d.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "tensor/kernels/conv2d.h"
+#include "tensor/kernels/isa.h"
+
+namespace clipcap {
+
+CLIPCAP_ISA_KERNEL(max_pool2d, MaxPool2d<float>)
+CLIPCAP_ISA_KERNEL(mean_pool2d, MeanPool2d<float>)
+Op<void(const MaxPool2d<float>&)> max_pool2d{"max_pool2d", max_pool2d_cpu};
+Op<void(const MeanPool2d<float>&)> mean_pool2d{"mean_pool2d", mean_pool2d_cpu};
+
+namespace reference {
+
+template <class T>
+void max_pool2d(const MaxPool2d<T>& p) {
+  const int64_t out_h = window_positions(p.h, p.kernel, p.stride, p.padding);
+  const int64_t out_w = window_positions(p.w, p.kernel, p.stride, p.padding);
+  for (int64_t at = 0; at < p.n * out_h * out_w; ++at) {
+    const int64_t n = at / (out_h * out_w);
+    const int64_t top = at / out_w % out_h * p.stride - p.padding;
+    const int64_t left = at % out_w * p.stride - p.padding;
+    for (int64_t c = 0; c < p.c; ++c) {
+      T largest = -std::numeric_limits<T>::infinity();
+      for (int64_t row = std::max<int64_t>(top, 0); row < std::min(top + p.kernel, p.h); ++row) {
+        for (int64_t column = std::max<int64_t>(left, 0); column < std::min(left + p.kernel, p.w); ++column) {
+          largest = std::max(largest, p.x[((n * p.h + row) * p.w + column) * p.c + c]);
+        }
+      }
+      p.y[at * p.c + c] = largest;
+    }
+  }
+}
+
+template <class T>
+void mean_pool2d(const MeanPool2d<T>& p) {
+  for (int64_t n = 0; n < p.n; ++n) {
+    for (int64_t c = 0; c < p.c; ++c) {
+      T total = 0;
+      for (int64_t i = 0; i < p.h * p.w; ++i) total += p.x[(n * p.h * p.w + i) * p.c + c];
+      p.y[n * p.c + c] = total / static_cast<T>(p.h * p.w);
+    }
+  }
+}
+
+template void max_pool2d(const MaxPool2d<float>&);
+template void max_pool2d(const MaxPool2d<double>&);
+template void mean_pool2d(const MeanPool2d<float>&);
+template void mean_pool2d(const MeanPool2d<double>&);
+
+}  // namespace reference
+}  // namespace clipcap

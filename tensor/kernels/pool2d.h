@@ -1,0 +1,53 @@
+// Pooling over channels-last pictures: the largest number under a moving window, and the mean of a whole
+// picture. For inference: no backward (see conv2d.h).
+//
+// Equation   max: y[n,i,j,c] = max_{u,v < K} x[n, s*i+u-p, s*j+v-p, c] over the pixels inside the picture
+//            mean: y[n,c] = 1/(HW) sum_{i,j} x[n,i,j,c]
+// Shapes     x [N,H,W,C]; max: y [N,H',W',C], H' = floor((H + 2p - K) / s) + 1; mean: y [N,C].
+//            2p <= K, so that every window meets the picture; H, W >= 1.
+// Layout     contiguous, channels last.
+// Numerics   max: exact; a NaN under the window may be lost. mean: float, row by row, the rows' sums in
+// order. Determinism bitwise for any thread count: a thread owns whole outputs. Cost       reads 4*N*H*W*C
+// bytes (max: from a cache K^2/s^2 times), writes 4*N*H'*W'*C or 4*N*C.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/op.h"
+
+namespace clipcap {
+
+template <class T>
+struct MaxPool2d {
+  const T* x;       // [N,H,W,C]
+  T* y;             // [N,H',W',C]
+  int64_t n;        // pictures
+  int64_t h;        // of x
+  int64_t w;        // of x
+  int64_t c;        // channels
+  int64_t kernel;   // K, pixels a side
+  int64_t stride;   // s
+  int64_t padding;  // p
+};
+
+template <class T>
+struct MeanPool2d {
+  const T* x;  // [N,H,W,C]
+  T* y;        // [N,C]
+  int64_t n;   // pictures
+  int64_t h;
+  int64_t w;
+  int64_t c;  // channels
+};
+
+extern Op<void(const MaxPool2d<float>&)> max_pool2d;
+extern Op<void(const MeanPool2d<float>&)> mean_pool2d;
+
+namespace reference {
+template <class T>
+void max_pool2d(const MaxPool2d<T>& p);
+template <class T>
+void mean_pool2d(const MeanPool2d<T>& p);
+}  // namespace reference
+
+}  // namespace clipcap

@@ -2,6 +2,7 @@
 // tools/fixtures/make_resnet_golden.py).
 #include "clipcap/clip/resnet.h"
 
+#include "nn/init.h"
 #include "tests/golden_file.h"
 #include "tests/temporary_folder.h"
 
@@ -126,6 +127,14 @@ TEST_CASE("resnet: random weights give features of ordinary size; geometry and F
   const double third = 8 * 16 + 8 * 72 + 32 * 8 + 32 * 16;
   const double fourth = 16 * 32 + 16 * 144 + 64 * 16 + 64 * 32;
   CHECK(tiny.flops_per_frame() == 2 * (stem + first + second + third + fourth));
+  {
+    const nn::SkipInitialisation skip;
+    Resnet full({},
+                generator);  // counted by hooks in PyTorch; parameters: torchvision's less fc, scales, shifts
+    CHECK(full.flops_per_frame() == 23023157248.0);
+    CHECK(nn::parameter_count(full) == 60192808 - 2049000 - 75712);
+    CHECK(full.feature_dim() == 2048);
+  }
   CHECK_THROWS_AS(Resnet({{1, 1, 0, 1}, 2, 8}, generator), InputError);
   CHECK_THROWS_AS(Resnet({{1, 1, 257, 1}, 2, 8}, generator), InputError);
   CHECK_THROWS_AS(Resnet({{1, 1, 1, 1}, 0, 8}, generator), InputError);

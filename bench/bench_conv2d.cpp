@@ -1,0 +1,86 @@
+// Convolution: layers of ResNet-152, each beside a packed linear layer of as many FLOPs, and the whole
+// encoder.
+#include "bench/common.h"
+#include "clipcap/clip/resnet.h"
+#include "tensor/kernels/packed_linear.h"
+#include "tensor/kernels/pool2d.h"
+
+namespace clipcap {
+namespace {
+
+struct Layer {
+  int64_t pictures, side, outputs;
+  Conv2dGeometry geometry;
+  std::vector<float> weight, bias;
+  explicit Layer(const benchmark::State& state)
+      : pictures(state.range(0)),
+        side(state.range(1)),
+        geometry{state.range(2), state.range(3), state.range(4),
+                 state.range(4), state.range(5), state.range(4) / 2},
+        weight(bench::random_values(geometry.weights(), 1)),
+        bias(bench::random_values(geometry.out_channels, 2)) {
+    const int64_t out = window_positions(side, geometry.kernel_h, geometry.stride, geometry.padding);
+    outputs = pictures * out * out;
+  }
+  [[nodiscard]] double flops() const {
+    return 2.0 * static_cast<double>(outputs) * static_cast<double>(geometry.weights());
+  }
+};
+
+void convolution(benchmark::State& state) {
+  const Layer layer(state);
+  const auto x =
+      bench::random_values(layer.pictures * layer.side * layer.side * layer.geometry.in_channels, 3);
+  std::vector<float> y(static_cast<size_t>(layer.outputs * layer.geometry.out_channels));
+  const PackedConv2d packed(layer.weight.data(), layer.bias.data(), layer.geometry, true, false);
+  for (auto _ : state) packed.run(x.data(), layer.pictures, layer.side, layer.side, nullptr, y.data());
+  bench::set_rate(state, "GFLOP/s", layer.flops());
+}
+
+// The same products, if every window already lay in a row of its own.
+void linear_of_equal_flops(benchmark::State& state) {
+  const Layer layer(state);
+  const int64_t window = layer.geometry.weights() / layer.geometry.out_channels;
+  const auto x = bench::random_values(layer.outputs * window, 3);
+  std::vector<float> y(static_cast<size_t>(layer.outputs * layer.geometry.out_channels));
+  const PackedLinear packed(layer.weight.data(), layer.bias.data(), layer.geometry.out_channels, window,
+                            Activation::relu, false);
+  for (auto _ : state) packed.run(x.data(), layer.outputs, nullptr, y.data());
+  bench::set_rate(state, "GFLOP/s", layer.flops());
+}
+
+void max_pool(benchmark::State& state) {
+  const int64_t pictures = state.range(0);
+  const auto x = bench::random_values(pictures * 112 * 112 * 64, 1);
+  std::vector<float> y(static_cast<size_t>(pictures * 56 * 56 * 64));
+  for (auto _ : state) max_pool2d(kCpu, {x.data(), y.data(), pictures, 112, 112, 64, 3, 2, 1});
+  bench::set_rate(state, "GB/s", 4.0 * static_cast<double>(x.size() + y.size()));
+}
+
+// One iteration encodes range(0) frames.
+void resnet152(benchmark::State& state) {
+  Generator generator(1);
+  Resnet resnet({}, generator);
+  nn::pack_for_inference(resnet);
+  const int64_t frames = state.range(0);
+  const Tensor pixels = Tensor::from(bench::random_values(frames * 3 * 224 * 224, 2), {frames, 3, 224, 224});
+  const NoGrad guard;
+  for (auto _ : state) benchmark::DoNotOptimize(resnet.forward(Variable(pixels), {}).value().raw());
+  bench::set_rate(state, "GFLOP/s", resnet.flops_per_frame() * static_cast<double>(frames));
+}
+
+// Pictures, pixels a side, channels in and out, kernel, stride.
+void layers(benchmark::internal::Benchmark* b) {
+  b->Args({4, 224, 3, 64, 7, 2})->Args({4, 56, 64, 64, 3, 1})->Args({4, 14, 1024, 256, 1, 1});
+  b->Args({4, 14, 256, 256, 3, 1})->Args({4, 14, 256, 1024, 1, 1})->Args({4, 14, 512, 512, 3, 2});
+  b->UseRealTime()->Unit(benchmark::kMicrosecond);
+}
+BENCHMARK(convolution)->Apply(layers);
+BENCHMARK(linear_of_equal_flops)->Apply(layers);
+BENCHMARK(max_pool)->Arg(4)->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(resnet152)->Arg(1)->Arg(4)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace clipcap
+
+BENCHMARK_MAIN();

@@ -105,13 +105,13 @@ std::vector<Field> fields(Config& c) {
       field("model.encoder.heads", m.geometry.heads, 1, 256, "attention heads of the ViT"),
       field("model.encoder.embed", m.geometry.embed, 1, 16384,
             "size of a frame's feature, and of the text feature"),
-      field("model.encoder.hidden", m.geometry.hidden, 0, 65536, "width inside the ViT's MLPs; 0 = 4 x width"),
+      field("model.encoder.hidden", m.geometry.hidden, 0, 65536,
+            "width inside the ViT's MLPs; 0 = 4 x width"),
       field("model.text.width", m.text.width, 1, 16384,
             "width of the text tower (teacher of the distillation)"),
       field("model.text.layers", m.text.layers, 0, 256, "layers of the text tower"),
       field("model.text.heads", m.text.heads, 1, 256, "attention heads of the text tower"),
-      field("model.text.embed", m.text.embed, 1, 16384,
-            "size of the text feature; a ViT's is its own embed"),
+      field("model.text.embed", m.text.embed, 1, 16384, "size of the text feature; a ViT's is its own embed"),
       field("model.frames", m.frames, 1, 4096, "frames taken from a clip (n)"),
       field("model.dim", m.dim, 8, 16384, "width of the captioner (d)"),
       field("model.fusion.kind", m.fusion_kind, {"lstm", "transformer", "conv1d"},
@@ -137,7 +137,8 @@ std::vector<Field> fields(Config& c) {
       field("encoder.tokenizer", c.encoder.tokenizer, {}, "CLIP's vocabulary file, for that text tower"),
       field("encoder.activation", c.encoder.activation, {"auto", "quick_gelu", "gelu"},
             "of the checkpoint's towers; auto: a config.json beside it, or the family of its names"),
-      field("encoder.sha256", c.encoder.sha256, {}, "of encoder.weights, recorded by training; another file is refused"),
+      field("encoder.sha256", c.encoder.sha256, {},
+            "of encoder.weights, recorded by training; another file is refused"),
       field("loss.distill", c.loss.distill, 0.0, 1e6, "weight of the distillation loss (lambda)"),
       field("loss.distill_target", c.loss.distill_target, {"pooled", "tokens"},
             "one text feature a clip, or one a token"),
@@ -258,11 +259,16 @@ void set_config_key(Config& config, const std::string& assignment) {
   finish_config(config, "--set");
 }
 
+VitGeometry named_geometry(const std::string& encoder) {
+  if (encoder == "vit-b-16") return {224, 16, 768, 12, 12, 512};
+  if (encoder == "vit-b-32") return {224, 32, 768, 12, 12, 512};
+  CHECK(encoder == "vit-l-14", "no geometry is called ", encoder);
+  return {224, 14, 1024, 24, 16, 768};
+}
+
 void finish_config(Config& config, const std::string& name) {
   ModelConfig& m = config.model;
-  if (m.encoder == "vit-b-16") m.geometry = {224, 16, 768, 12, 12, 512};
-  if (m.encoder == "vit-b-32") m.geometry = {224, 32, 768, 12, 12, 512};
-  if (m.encoder == "vit-l-14") m.geometry = {224, 14, 1024, 24, 16, 768};
+  if (m.encoder.starts_with("vit-")) m.geometry = named_geometry(m.encoder);
   CHECK_INPUT(m.geometry.resolution % m.geometry.patch == 0, name,
               ": model.encoder.resolution: ", m.geometry.resolution, " is not a multiple of the patch ",
               m.geometry.patch);

@@ -97,6 +97,8 @@ struct Preset {
 [[nodiscard]] Config parse_config(const std::string& text, const std::string& name);
 /// "train.lr=1e-3": the value is JSON, or a bare word.
 void set_config_key(Config& config, const std::string& assignment);
+/// Geometry of vit-b-16, vit-b-32, vit-l-14.
+[[nodiscard]] VitGeometry named_geometry(const std::string& encoder);
 /// Checks values against each other and fills what follows from them (the named encoder's geometry).
 void finish_config(Config& config, const std::string& name);
 

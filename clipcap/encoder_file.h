@@ -1,5 +1,5 @@
-// The file that an image encoder (and the text encoder beside it) comes from: which kind it is, what it holds,
-// and whether it is still the one that a model was trained on.
+// The file that an image encoder (and the text encoder beside it) comes from: which kind it is, what it
+// holds, and whether it is still the one that a model was trained on.
 #pragma once
 
 #include <filesystem>
@@ -26,22 +26,28 @@ struct EncoderLoadOptions {
   bool pack = true;  // for inference only
 };
 
-/// A CLIP of any layout (clip/checkpoint.h) or torchvision's ResNet (clip/resnet.h). InputError names the file.
-[[nodiscard]] Encoders load_encoders(const std::filesystem::path& path, const EncoderLoadOptions& options = {});
+/// A CLIP of any layout (clip/checkpoint.h) or torchvision's ResNet (clip/resnet.h). InputError names the
+/// file.
+[[nodiscard]] Encoders load_encoders(const std::filesystem::path& path,
+                                     const EncoderLoadOptions& options = {});
 
-/// Fills the configuration's geometry from encoder.weights and encoder.text_weights, and encoder.sha256 when it is
-/// empty. Returns a line for people. InputError when the weights are missing or, by their SHA-256, another file
-/// than encoder.sha256 says; `name` (the configuration's) begins the message. Nothing happens without weights.
+/// Fills the configuration's geometry from encoder.weights and encoder.text_weights, and encoder.sha256 when
+/// it is empty. Returns a line for people. InputError when the weights are missing or, by their SHA-256,
+/// another file than encoder.sha256 says; `name` (the configuration's) begins the message. Nothing happens
+/// without weights.
 std::string adopt_encoder_file(Config& config, const std::string& name);
 
-/// The image encoder of a configuration: from encoder.weights, or random from `generator`. With `uninitialised`,
-/// a random one has only shapes.
-[[nodiscard]] std::unique_ptr<ImageEncoder> make_image_encoder(const Config& config, Generator& generator, bool pack);
+/// Whether a model's own file leaves the image encoder out because encoder.weights holds it.
+[[nodiscard]] bool encoder_is_apart(const Config& config);
+
+/// The image encoder of a configuration: from encoder.weights (packed for inference with `pack`), or random
+/// from `generator`.
+[[nodiscard]] std::unique_ptr<ImageEncoder> make_image_encoder(const Config& config, Generator& generator,
+                                                               bool pack);
+/// One that only has shapes until it is loaded.
+[[nodiscard]] std::unique_ptr<ImageEncoder> make_empty_image_encoder(const Config& config);
 
 /// Identifies weights and preprocessing in feature caches.
 [[nodiscard]] std::string encoder_name(const Config& config);
-
-/// SHA-256 of a file, remembered between runs as long as the file's size and time stay the same.
-[[nodiscard]] std::string remembered_sha256(const std::filesystem::path& path);
 
 }  // namespace clipcap

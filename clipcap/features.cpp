@@ -61,12 +61,6 @@ Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
   return result;
 }
 
-std::string random_encoder_name(const Config& config) {
-  const VitGeometry& g = config.model.geometry;
-  return concat_text("random vit ", g.resolution, '/', g.patch, " width ", g.width, " layers ", g.layers,
-                     " heads ", g.heads, " embed ", g.embed, " seed ", config.train.seed);
-}
-
 FeatureBatch stack_features(std::span<const Tensor> clips) {
   CHECK(!clips.empty(), "stack_features: no clips");
   FeatureBatch batch;

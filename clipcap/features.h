@@ -27,9 +27,6 @@ class FeatureExtractor {
   std::string cache_name_;
 };
 
-/// Name of the random frozen encoder that this configuration makes.
-[[nodiscard]] std::string random_encoder_name(const Config& config);
-
 /// Stacks the features of several clips: [B,n,d_v] with zero rows past each length, n the longest.
 struct FeatureBatch {
   Tensor features;

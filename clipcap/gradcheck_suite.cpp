@@ -68,7 +68,10 @@ GradcheckCase whole_model(const std::string& fusion, int64_t scales, bool end_to
   return {end_to_end ? "model_end_to_end" : "model_" + fusion, [=] {
             Generator generator(5);
             const Config config = small_config(fusion, scales);
-            CaptionModel model(config, 9, 8, generator);
+            CaptionModel model(
+                config,
+                std::make_unique<VisionTower>(config.model.geometry, Activation::quick_gelu, generator), 9, 8,
+                generator);
             nn::convert(model, DType::f64);
             Batch batch;
             batch.lengths = {3, 1};

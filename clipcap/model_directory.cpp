@@ -3,6 +3,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "clipcap/encoder_file.h"
 #include "nn/init.h"
 #include "tensor/io/safetensors.h"
 
@@ -32,18 +33,41 @@ json parse_json_file(const std::filesystem::path& path) {
   return parsed;
 }
 
-}  // namespace
-
-std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies,
-                                         bool uninitialised) {
-  Generator generator(static_cast<uint64_t>(config.train.seed));
-  std::unique_ptr<nn::SkipInitialisation> skip;
-  if (uninitialised) skip = std::make_unique<nn::SkipInitialisation>();
-  auto model = std::make_unique<CaptionModel>(config, vocabularies.caption.size(),
+std::unique_ptr<CaptionModel> make_captioner(const Config& config, const Vocabularies& vocabularies,
+                                             std::unique_ptr<ImageEncoder> encoder, Generator& generator) {
+  auto model = std::make_unique<CaptionModel>(config, std::move(encoder), vocabularies.caption.size(),
                                               vocabularies.commonsense.size(), generator);
   model->caption_tokens = special_tokens(vocabularies.caption);
   model->commonsense_tokens = special_tokens(vocabularies.commonsense);
   return model;
+}
+
+// Of a model whose encoder has a file of its own: everything else.
+void drop_encoder(nn::StateDict& state) {
+  std::erase_if(state, [](const auto& entry) { return entry.first.starts_with("encoder."); });
+}
+
+nn::StateDict saved_state(CaptionModel& model) {
+  nn::StateDict state = nn::state_dict(model);
+  if (encoder_is_apart(model.config())) drop_encoder(state);
+  return state;
+}
+
+// The encoder's own parameters count as saved.
+void load_saved_state(CaptionModel& model, nn::StateDict state, const std::string& source, bool share) {
+  if (encoder_is_apart(model.config())) {
+    drop_encoder(state);
+    for (const auto& [name, value] : nn::state_dict(*model.encoder)) state["encoder." + name] = value;
+  }
+  nn::load_state_dict(model, state, source, share);
+}
+
+}  // namespace
+
+std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies) {
+  Generator generator(static_cast<uint64_t>(config.train.seed));
+  std::unique_ptr<ImageEncoder> encoder = make_image_encoder(config, generator, encoder_is_apart(config));
+  return make_captioner(config, vocabularies, std::move(encoder), generator);
 }
 
 void save_model(const std::filesystem::path& directory, CaptionModel& model,
@@ -52,10 +76,10 @@ void save_model(const std::filesystem::path& directory, CaptionModel& model,
   const json vocab{{"caption", vocabularies.caption.to_json()},
                    {"commonsense", vocabularies.commonsense.to_json()}};
   write_text_file(directory / "vocab.json", vocab.dump(1) + "\n");
-  write_safetensors(directory / "model.safetensors", nn::state_dict(model), {{"format", "clipcap"}});
+  write_safetensors(directory / "model.safetensors", saved_state(model), {{"format", "clipcap"}});
 }
 
-LoadedModel load_model(const std::filesystem::path& directory, bool pack) {
+LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions& options) {
   CHECK_INPUT(std::filesystem::is_directory(directory), directory.string(), ": no such model directory");
   const std::string config_name = (directory / "config.json").string();
   LoadedModel loaded;
@@ -69,12 +93,33 @@ LoadedModel load_model(const std::filesystem::path& directory, bool pack) {
   loaded.vocabularies.caption = Vocabulary::from_json(vocab["caption"], vocab_path.string() + ": caption");
   loaded.vocabularies.commonsense =
       Vocabulary::from_json(vocab["commonsense"], vocab_path.string() + ": commonsense");
-  loaded.model = make_model(loaded.config, loaded.vocabularies, true);
+  if (!options.encoder_weights.empty()) {
+    CHECK_INPUT(!loaded.config.encoder.weights.empty(), config_name,
+                ": the model has an image encoder of its own; no other file can stand in for it");
+    loaded.config.encoder.weights = options.encoder_weights;
+  }
+  const bool apart = encoder_is_apart(loaded.config);
+  if (apart) {
+    // A model that travels takes the checkpoint along in its directory.
+    const std::filesystem::path weights_path = loaded.config.encoder.weights;
+    std::error_code error;
+    if (!std::filesystem::exists(weights_path, error) &&
+        std::filesystem::exists(directory / weights_path.filename(), error))
+      loaded.config.encoder.weights = (directory / weights_path.filename()).string();
+    adopt_encoder_file(loaded.config, config_name);
+  }
+  {
+    Generator unused(0);
+    std::unique_ptr<ImageEncoder> encoder = apart ? make_image_encoder(loaded.config, unused, options.pack)
+                                                  : make_empty_image_encoder(loaded.config);
+    const nn::SkipInitialisation skip;
+    loaded.model = make_captioner(loaded.config, loaded.vocabularies, std::move(encoder), unused);
+  }
   const std::filesystem::path weights = directory / "model.safetensors";
   {
     const TensorFile file = read_safetensors(weights);
-    nn::load_state_dict(*loaded.model, file.tensors, weights.string(), pack);
-    if (pack) {
+    load_saved_state(*loaded.model, file.tensors, weights.string(), options.pack);
+    if (options.pack) {
       nn::pack_for_inference(*loaded.model, [&file] { file.file->forget_pages(); });
       // What is left (tables, norms) is small: copied, so that the mapped file can go.
       for (nn::NamedParameter& parameter : nn::parameters(*loaded.model)) {
@@ -94,7 +139,7 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& directory) {
 void save_checkpoint(const std::filesystem::path& directory, CaptionModel& model, const nn::AdamW& optimizer,
                      const TrainingState& state) {
   nn::StateDict tensors = optimizer.state();
-  for (const auto& [name, value] : nn::state_dict(model)) tensors["model." + name] = value;
+  for (const auto& [name, value] : saved_state(model)) tensors["model." + name] = value;
   std::filesystem::create_directories(directory / "last");
   write_safetensors(checkpoint_path(directory), tensors,
                     {{"step", std::to_string(state.step)},
@@ -109,6 +154,15 @@ TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionMod
   TrainingState state;
   state.step = static_cast<int64_t>(metadata_number(file, name, "step"));
   state.dropout_position = metadata_number(file, name, "dropout_position");
+  const auto saved = file.metadata.find("config");
+  const json config = saved != file.metadata.end() ? json::parse(saved->second, nullptr, false) : json();
+  const std::string& hash = model.config().encoder.sha256;
+  if (config.is_object() && config.contains("encoder") && config["encoder"].is_object()) {
+    const json& known = config["encoder"].contains("sha256") ? config["encoder"]["sha256"] : json("");
+    const std::string before = known.is_string() ? known.get<std::string>() : "";
+    CHECK_INPUT(before == hash, name, ": the run began with another encoder.weights (SHA-256 \"", before,
+                "\", now \"", hash, "\")");
+  }
   nn::StateDict parameters;
   nn::StateDict moments;
   for (const auto& [key, value] : file.tensors) {
@@ -118,7 +172,7 @@ TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionMod
       moments[key] = value;
     }
   }
-  nn::load_state_dict(model, parameters, name);
+  load_saved_state(model, parameters, name, false);
   optimizer.load_state(moments, name);
   optimizer.set_steps(state.step);
   return state;

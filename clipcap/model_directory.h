@@ -22,18 +22,22 @@ struct LoadedModel {
   std::unique_ptr<CaptionModel> model;
 };
 
-/// A model with fresh parameters of `seed`. With `uninitialised`, parameters only have shapes until they are
-/// loaded.
-[[nodiscard]] std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies,
-                                                       bool uninitialised = false);
+/// A model with fresh parameters of train.seed on top of the configuration's image encoder.
+[[nodiscard]] std::unique_ptr<CaptionModel> make_model(const Config& config,
+                                                       const Vocabularies& vocabularies);
 
-/// Writes config.json, vocab.json and model.safetensors, each complete or not at all.
+/// Writes config.json, vocab.json and model.safetensors, each complete or not at all. An encoder that stays
+/// as encoder.weights has it is not written again: config.json remembers the file and its SHA-256.
 void save_model(const std::filesystem::path& directory, CaptionModel& model,
                 const Vocabularies& vocabularies);
 
-/// For inference: weights are packed, originals dropped. Throws InputError naming the file and what is wrong
-/// with it.
-[[nodiscard]] LoadedModel load_model(const std::filesystem::path& directory, bool pack = true);
+struct LoadOptions {
+  bool pack = true;               // for inference: weights packed, originals dropped
+  std::string encoder_weights{};  // where the encoder's file is now, if not where config.json says
+};
+/// Throws InputError naming the file and what is wrong with it; among that, an encoder file that is missing
+/// or is not the one that the model was trained on.
+[[nodiscard]] LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions& options = {});
 
 /// Where a training run stands.
 struct TrainingState {

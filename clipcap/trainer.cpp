@@ -1,5 +1,7 @@
 #include "clipcap/trainer.h"
 
+#include "clipcap/encoder_file.h"
+
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -57,16 +59,17 @@ void truncate_metrics(const std::filesystem::path& path, int64_t step) {
 
 class Trainer {
  public:
-  Trainer(const Config& config, const TrainOptions& options)
+  Trainer(const Config& config, const TrainOptions& options, ClipFeatures ready)
       : config_(config),
+        ready_(std::move(ready)),
         options_(options),
         dataset_(read_dataset(options.data, DatasetOptions{.v2c_splits = config.data.v2c_splits})),
         vocabularies_(make_vocabularies(dataset_, config)),
         model_(make_model(config, vocabularies_)),
         extractor_(*model_->encoder, config,
-                   options.cache_features && !config.train.train_encoder ? random_encoder_name(config) : ""),
-        clips_(
-            load_clips(dataset_, config.data.split, config, vocabularies_, extractor_, progress("encoding"))),
+                   options.cache_features && !config.train.train_encoder ? encoder_name(config) : ""),
+        clips_(load_clips(dataset_, config.data.split, config, vocabularies_, extractor_, ready_,
+                          progress("encoding"))),
         dropout_(static_cast<uint64_t>(config.train.seed), 1ULL << 36) {
     nn::set_requires_grad(*model_->encoder, config.train.train_encoder);
     if (config.loss.distill > 0) teacher_ = std::make_unique<Teacher>(config, vocabularies_);
@@ -186,7 +189,7 @@ class Trainer {
       } else {
         Config frozen = config_;
         frozen.train.train_encoder = false;
-        evaluation_ = load_clips(dataset_, config_.data.eval_split, frozen, vocabularies_, extractor_,
+        evaluation_ = load_clips(dataset_, config_.data.eval_split, frozen, vocabularies_, extractor_, ready_,
                                  progress("encoding"));
       }
     }
@@ -225,6 +228,7 @@ class Trainer {
   }
 
   Config config_;
+  ClipFeatures ready_;  // of data.features
   TrainOptions options_;
   Dataset dataset_;
   Vocabularies vocabularies_;
@@ -242,7 +246,11 @@ class Trainer {
 }  // namespace
 
 int train(const Config& config, const TrainOptions& options) {
-  Trainer trainer(config, options);
+  Config adopted = config;
+  ClipFeatures ready = adopt_feature_files(adopted);
+  const std::string encoder = adopt_encoder_file(adopted, "train");
+  if (!encoder.empty()) std::fprintf(stderr, "%s\n", encoder.c_str());
+  Trainer trainer(adopted, options, std::move(ready));
   return trainer.run();
 }
 

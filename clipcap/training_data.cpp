@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "clipcap/encoder_file.h"
 #include "tensor/ops.h"
 
 namespace clipcap {
@@ -52,6 +53,7 @@ Vocabularies make_vocabularies(const Dataset& dataset, const Config& config) {
 
 std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& split, const Config& config,
                                      const Vocabularies& vocabularies, const FeatureExtractor& extractor,
+                                     const ClipFeatures& ready,
                                      const std::function<void(size_t, size_t)>& progress) {
   std::vector<const ClipEntry*> entries;
   for (const ClipEntry& clip : dataset.clips) {
@@ -61,12 +63,16 @@ std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& 
   const std::array<int64_t, kAspects> lengths{m.intention_length, m.effect_length, m.attribute_length};
   std::vector<TrainingClip> clips;
   for (const ClipEntry* entry : entries) {
-    CHECK_INPUT(!entry->file.empty(), "clip ", entry->video_id,
+    const auto found = ready.find(entry->video_id);
+    CHECK_INPUT(ready.empty() || found != ready.end(), config.data.features, ": no features of clip ",
+                entry->video_id);
+    CHECK_INPUT(!ready.empty() || !entry->file.empty(), "clip ", entry->video_id,
                 ": no video, frame folder or feature file was found for it");
     TrainingClip clip;
     clip.video_id = entry->video_id;
     clip.file = entry->file;
-    if (!config.train.train_encoder) clip.features = extractor.features(entry->file);
+    if (!config.train.train_encoder)
+      clip.features = ready.empty() ? extractor.features(entry->file) : found->second;
     for (const Caption& caption : entry->captions) {
       TrainingClip::Caption own{
           caption.caption.text, vocabularies.caption.encode(caption.caption.tokens, m.caption_length), {}};
@@ -88,6 +94,24 @@ std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& 
 Teacher::Teacher(const Config& config, const Vocabularies& vocabularies) : config_(config) {
   // A stream of seeds of its own: switching distillation off leaves the captioner's initial values as they
   // are.
+  const std::string& file =
+      config.encoder.text_weights.empty() ? config.encoder.weights : config.encoder.text_weights;
+  if (!file.empty()) {
+    const std::string why = concat_text("; loss.distill = ", config.loss.distill, " needs ");
+    Encoders encoders = load_encoders(
+        file, {.activation = config.encoder.text_weights.empty() ? config.encoder.activation : "auto",
+               .image = false});
+    CHECK_INPUT(encoders.text, file, ": no text tower in it", why,
+                "one (encoder.text_weights, or loss.distill=0)");
+    CHECK_INPUT(!config.encoder.tokenizer.empty(), "encoder.tokenizer is empty", why,
+                "CLIP's vocabulary file, bpe_simple_vocab_16e6.txt.gz or tokenizer.json (or loss.distill=0)");
+    tower_ = std::move(encoders.text);
+    tokenizer_ = std::make_unique<ClipTokenizer>(ClipTokenizer::load(config.encoder.tokenizer));
+    CHECK_INPUT(tokenizer_->size() == tower_->geometry().vocab, config.encoder.tokenizer, ": ",
+                tokenizer_->size(), " tokens, but the text tower of ", file, " has ",
+                tower_->geometry().vocab);
+    return;
+  }
   Generator generator(static_cast<uint64_t>(config.train.seed), 1ULL << 32);
   TextGeometry geometry = config.model.text;
   geometry.vocab = vocabularies.caption.size();
@@ -96,13 +120,20 @@ Teacher::Teacher(const Config& config, const Vocabularies& vocabularies) : confi
   nn::set_requires_grad(*tower_, false);
 }
 
+std::vector<int32_t> Teacher::tokens(const TrainingClip::Caption& caption) const {
+  if (!tokenizer_) return caption.ids;
+  const TokenRows rows =
+      tokenizer_->encode_rows(std::span(&caption.text, 1), {.context = tower_->geometry().context});
+  return {rows.ids.begin(), rows.ids.begin() + rows.end_positions[0] + 1};
+}
+
 Tensor Teacher::features(const std::vector<const TrainingClip::Caption*>& captions,
                          const std::vector<int32_t>& lengths, int64_t n) {
   const NoGrad guard;
   const bool tokens = config_.loss.distill_target == "tokens";
   std::vector<Tensor> rows;
   for (size_t b = 0; b < captions.size(); ++b) {
-    const std::vector<int32_t>& ids = captions[b]->ids;
+    const std::vector<int32_t> ids = this->tokens(*captions[b]);
     auto found = known_.find(ids);
     if (found == known_.end()) {
       const auto length = static_cast<int64_t>(ids.size());

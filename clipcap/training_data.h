@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <functional>
 
+#include "clipcap/clip/tokenizer.h"
 #include "clipcap/data/annotations.h"
+#include "clipcap/feature_file.h"
 #include "clipcap/features.h"
 #include "clipcap/model_directory.h"
 
@@ -28,23 +30,31 @@ struct TrainingClip {
 /// where the configuration names them, otherwise built from the training split.
 [[nodiscard]] Vocabularies make_vocabularies(const Dataset& dataset, const Config& config);
 
-/// Clips of one split, encoded. `progress(done, all)` is called after each clip's features.
+/// Clips of one split, with their features from `ready` or, where that is empty, encoded now. `progress(done,
+/// all)` is called after each clip.
 [[nodiscard]] std::vector<TrainingClip> load_clips(const Dataset& dataset, const std::string& split,
                                                    const Config& config, const Vocabularies& vocabularies,
                                                    const FeatureExtractor& extractor,
+                                                   const ClipFeatures& ready,
                                                    const std::function<void(size_t, size_t)>& progress);
 
-/// The text feature T_CLIP of captions: each is encoded once and kept.
+/// The text feature T_CLIP of captions: each is encoded once and kept. With encoder.weights the tower is
+/// CLIP's own and reads the captions through CLIP's tokenizer; without, it is random and reads the captions'
+/// words.
 class Teacher {
  public:
+  /// InputError when the checkpoint has no text tower, or the tokenizer is missing or another vocabulary's.
   Teacher(const Config& config, const Vocabularies& vocabularies);
   /// Rows of `captions` (ids with sos and eos): [B,e], or [B,n,e] resampled over each clip's frames.
   [[nodiscard]] Tensor features(const std::vector<const TrainingClip::Caption*>& captions,
                                 const std::vector<int32_t>& lengths, int64_t n);
 
  private:
+  /// The tower's tokens, the last one is where it pools.
+  [[nodiscard]] std::vector<int32_t> tokens(const TrainingClip::Caption& caption) const;
   Config config_;
   std::unique_ptr<TextTower> tower_;
+  std::unique_ptr<ClipTokenizer> tokenizer_;      // null: the captions' own ids
   std::map<std::vector<int32_t>, Tensor> known_;  // [1,e] or [L,e]
 };
 

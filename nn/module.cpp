@@ -115,6 +115,7 @@ void load_state_dict(Module& module, const StateDict& state, const std::string& 
   CHECK_INPUT(problems.empty(), source, ": ", problems);
   for (const auto& [name, parameter] : wanted) {
     const Tensor& value = state.at(name);
+    if (value.storage() == parameter.value().storage()) continue;  // it is there already
     const bool same = value.dtype() == parameter.dtype();
     parameter.set_value(same && share ? value.contiguous() : same ? value.clone() : value.to(parameter.dtype()));
   }

@@ -145,7 +145,7 @@ TEST_CASE("a saved model loads, packed or not, and says the same; wrong keys are
   const FeatureBatch batch = stack_features(clips);
   const auto before = describe_clips(*model, batch.features, batch.lengths, {});
   for (const bool pack : {false, true}) {
-    const LoadedModel loaded = load_model(folder, pack);
+    const LoadedModel loaded = load_model(folder, {.pack = pack});
     const auto after = describe_clips(*loaded.model, batch.features, batch.lengths, {});
     for (size_t b = 0; b < before.size(); ++b) {
       CHECK(after[b].caption.ids == before[b].caption.ids);

@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "clipcap/encoder_file.h"
 #include "clipcap/features.h"
 #include "clipcap/model_directory.h"
 #include "clipcap/search.h"
@@ -16,6 +17,7 @@ using nlohmann::json;
 struct Options {
   CommonOptions common;
   std::string model;
+  std::string encoder;
   std::vector<std::string> inputs;
   SearchOptions search;
   bool as_json = false;
@@ -28,10 +30,10 @@ constexpr size_t kClipsAtOnce = 16;
 
 int run(const Options& options) {
   options.common.apply();
-  LoadedModel loaded = load_model(options.model);
+  LoadedModel loaded = load_model(options.model, {.encoder_weights = options.encoder});
   const bool cached = !options.no_cache && !loaded.config.train.train_encoder;
   const FeatureExtractor extractor(*loaded.model->encoder, loaded.config,
-                                   cached ? random_encoder_name(loaded.config) : "");
+                                   cached ? encoder_name(loaded.config) : "");
   json results = json::array();
   for (size_t start = 0; start < options.inputs.size(); start += kClipsAtOnce) {
     const size_t end = std::min(options.inputs.size(), start + kClipsAtOnce);
@@ -72,6 +74,8 @@ void add_caption(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("caption", "Caption videos, folders of frames or pictures");
   command->add_option("--model", options->model, "model directory")->required();
+  command->add_option("--encoder", options->encoder,
+                      "where the encoder's checkpoint is now, if not where the model was trained");
   command->add_option("input", options->inputs, "video file, folder of frames, or picture")->required();
   command->add_option("--beam", options->search.beam, "beam width; 1 = greedy")
       ->check(CLI::Range(1, 64))

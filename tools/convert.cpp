@@ -24,7 +24,8 @@ int run(const Options& options) {
     const size_t before = file.tensors.size();
     const std::string key = options.whole ? "" : unwrap_state_dict(file.tensors);
     if (!key.empty()) {
-      std::fprintf(stderr, "%s: the weights under \"%s\"; %zu tensors beside them left out (--whole keeps them)\n",
+      std::fprintf(stderr,
+                   "%s: the weights under \"%s\"; %zu tensors beside them left out (--whole keeps them)\n",
                    options.input.c_str(), key.c_str(), before - file.tensors.size());
     }
     tensors = std::move(file.tensors);
@@ -48,10 +49,12 @@ int run(const Options& options) {
 void add_convert(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("convert", "Write any readable checkpoint as safetensors");
-  command->add_option("input", options->input, "safetensors, PyTorch (.pt .pth .bin), TorchScript or .npy file")
+  command
+      ->add_option("input", options->input, "safetensors, PyTorch (.pt .pth .bin), TorchScript or .npy file")
       ->required();
   command->add_option("output", options->output, "safetensors file to write")->required();
-  command->add_option("--rename", options->rename, "give a CLIP's tensors the names of openai, hf or open_clip")
+  command
+      ->add_option("--rename", options->rename, "give a CLIP's tensors the names of openai, hf or open_clip")
       ->check(CLI::IsMember({"openai", "hf", "open_clip"}));
   command->add_flag("--whole", options->whole, "keep everything of a training checkpoint, its optimizer too");
   command->footer("Example: clipcap convert ViT-B-16.pt vit-b-16.safetensors --rename hf");

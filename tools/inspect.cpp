@@ -89,7 +89,7 @@ class TreePrinter : public nn::Visitor {
 };
 
 int inspect_model(const Options& options) {
-  LoadedModel loaded = load_model(options.path, false);
+  LoadedModel loaded = load_model(options.path, {.pack = false});
   TreePrinter printer;
   printer("", *loaded.model);
   const double per_frame = loaded.model->encoder->flops_per_frame();

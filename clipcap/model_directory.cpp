@@ -147,6 +147,18 @@ void save_checkpoint(const std::filesystem::path& directory, CaptionModel& model
                      {"config", config_to_json(model.config()).dump()}});
 }
 
+void check_resumable(const std::filesystem::path& directory, const Config& config) {
+  const std::string name = checkpoint_path(directory).string();
+  const TensorFile file = read_safetensors(name);
+  const auto saved = file.metadata.find("config");
+  const json before = saved != file.metadata.end() ? json::parse(saved->second, nullptr, false) : json();
+  if (!before.is_object() || !before.contains("encoder") || !before["encoder"].is_object()) return;
+  const json& hash = before["encoder"].contains("sha256") ? before["encoder"]["sha256"] : json("");
+  CHECK_INPUT(hash == json(config.encoder.sha256), name,
+              ": the run began with another encoder.weights (SHA-256 ", hash.dump(), ", now \"",
+              config.encoder.sha256, "\")");
+}
+
 TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionModel& model,
                               nn::AdamW& optimizer) {
   const std::string name = checkpoint_path(directory).string();
@@ -154,15 +166,6 @@ TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionMod
   TrainingState state;
   state.step = static_cast<int64_t>(metadata_number(file, name, "step"));
   state.dropout_position = metadata_number(file, name, "dropout_position");
-  const auto saved = file.metadata.find("config");
-  const json config = saved != file.metadata.end() ? json::parse(saved->second, nullptr, false) : json();
-  const std::string& hash = model.config().encoder.sha256;
-  if (config.is_object() && config.contains("encoder") && config["encoder"].is_object()) {
-    const json& known = config["encoder"].contains("sha256") ? config["encoder"]["sha256"] : json("");
-    const std::string before = known.is_string() ? known.get<std::string>() : "";
-    CHECK_INPUT(before == hash, name, ": the run began with another encoder.weights (SHA-256 \"", before,
-                "\", now \"", hash, "\")");
-  }
   nn::StateDict parameters;
   nn::StateDict moments;
   for (const auto& [key, value] : file.tensors) {

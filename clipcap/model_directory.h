@@ -46,6 +46,8 @@ struct TrainingState {
 };
 void save_checkpoint(const std::filesystem::path& directory, CaptionModel& model, const nn::AdamW& optimizer,
                      const TrainingState& state);
+/// Whether a checkpoint belongs to a configuration with the same encoder file; InputError otherwise.
+void check_resumable(const std::filesystem::path& directory, const Config& config);
 [[nodiscard]] TrainingState load_checkpoint(const std::filesystem::path& directory, CaptionModel& model,
                                             nn::AdamW& optimizer);
 [[nodiscard]] std::filesystem::path checkpoint_path(const std::filesystem::path& directory);

@@ -65,6 +65,7 @@ class Trainer {
         options_(options),
         dataset_(read_dataset(options.data, DatasetOptions{.v2c_splits = config.data.v2c_splits})),
         vocabularies_(make_vocabularies(dataset_, config)),
+        teacher_(config.loss.distill > 0 ? std::make_unique<Teacher>(config, vocabularies_) : nullptr),
         model_(make_model(config, vocabularies_)),
         extractor_(*model_->encoder, config,
                    options.cache_features && !config.train.train_encoder ? encoder_name(config) : ""),
@@ -72,7 +73,6 @@ class Trainer {
                           progress("encoding"))),
         dropout_(static_cast<uint64_t>(config.train.seed), 1ULL << 36) {
     nn::set_requires_grad(*model_->encoder, config.train.train_encoder);
-    if (config.loss.distill > 0) teacher_ = std::make_unique<Teacher>(config, vocabularies_);
     optimizer_ = std::make_unique<nn::AdamW>(nn::parameters(*model_),
                                              nn::AdamwOptions{.weight_decay = config.train.weight_decay});
     optimizer_->set_lr_scale("encoder.", config.train.encoder_lr_scale);
@@ -232,11 +232,11 @@ class Trainer {
   TrainOptions options_;
   Dataset dataset_;
   Vocabularies vocabularies_;
+  std::unique_ptr<Teacher> teacher_;  // null without distillation
   std::unique_ptr<CaptionModel> model_;
   FeatureExtractor extractor_;
   std::vector<TrainingClip> clips_;
   Generator dropout_;
-  std::unique_ptr<Teacher> teacher_;
   std::unique_ptr<nn::AdamW> optimizer_;
   std::unique_ptr<BatchSource> source_;
   std::vector<TrainingClip> evaluation_;
@@ -249,8 +249,10 @@ int train(const Config& config, const TrainOptions& options) {
   Config adopted = config;
   ClipFeatures ready = adopt_feature_files(adopted);
   const std::string encoder = adopt_encoder_file(adopted, "train");
-  if (!encoder.empty()) std::fprintf(stderr, "%s\n", encoder.c_str());
+  if (options.resume && std::filesystem::exists(checkpoint_path(options.out)))
+    check_resumable(options.out, adopted);
   Trainer trainer(adopted, options, std::move(ready));
+  if (!encoder.empty()) std::fprintf(stderr, "%s\n", encoder.c_str());
   return trainer.run();
 }
 

@@ -1,4 +1,4 @@
-// ResNet against torchvision's (tests/golden/resnet.safetensors, made by
+// ResNet against torchvision's (tests/golden/resnet.pth and .safetensors, made by
 // tools/fixtures/make_resnet_golden.py).
 #include "clipcap/clip/resnet.h"
 
@@ -16,7 +16,9 @@ const testing::GoldenFile& golden() {
   return file;
 }
 
-nn::StateDict torchvision() { return golden().weights("resnet", {}); }
+nn::StateDict torchvision() {
+  return read_tensor_file(CLIPCAP_SOURCE_DIR "/tests/golden/resnet.pth").tensors;
+}
 
 // Largest difference to the golden features over the largest of them.
 double relative_error(const Tensor& features) {

@@ -105,7 +105,6 @@ int run(const Options& options) {
   const Encoders encoders = load_encoders(
       options.clip,
       {.activation = options.activation, .image = !options.images.empty(), .text = !options.texts.empty()});
-  std::fprintf(stderr, "%s\n", encoders.description.c_str());
   CHECK_INPUT(options.images.empty() || encoders.image, options.clip, ": no image tower in it");
   CHECK_INPUT(options.texts.empty() || encoders.text, options.clip, ": no text tower in it");
   const Rows images = options.images.empty() ? Rows{} : image_features(options, *encoders.image);
@@ -120,6 +119,7 @@ int run(const Options& options) {
     if (!row.empty()) probabilities.push_back(softmax(row));
     logits.push_back(std::move(row));
   }
+  std::fprintf(stderr, "%s\n", encoders.description.c_str());
   if (options.as_json) {
     const json document{{"image", images},
                         {"text", texts},

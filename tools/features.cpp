@@ -97,13 +97,14 @@ int run(const Options& options) {
   config.model.frames = options.frames;
   config.data.sampling = options.sampling;
   finish_config(config, "features");
-  std::fprintf(stderr, "%s\n", adopt_encoder_file(config, "--clip").c_str());
+  const std::string description = adopt_encoder_file(config, "--clip");
   const Dataset dataset = read_dataset(options.data, {});
   std::vector<const ClipEntry*> wanted;
   for (size_t i = 0; i < dataset.clips.size(); ++i) {
     if (static_cast<int64_t>(i) % shard.count == shard.index) wanted.push_back(&dataset.clips[i]);
   }
   Progress progress(options.out, feature_origin(config));
+  std::fprintf(stderr, "%s\n", description.c_str());
   Generator unused(0);
   const std::unique_ptr<ImageEncoder> encoder = make_image_encoder(config, unused, true);
   const FeatureExtractor extractor(*encoder, config, "");

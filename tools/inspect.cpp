@@ -1,4 +1,4 @@
-// clipcap inspect: the tensors of a safetensors file, or the module tree of a model directory.
+// clipcap inspect: the tensors of a checkpoint, or the module tree of a model directory.
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -39,9 +39,11 @@ int inspect_file(const Options& options) {
                       {"shape", shape_json(tensor.shape())},
                       {"bytes", tensor.bytes()}});
     }
-    std::printf("%s\n", json{{"file", options.path}, {"tensors", list}, {"metadata", file.metadata}}
-                            .dump(2, ' ', false, json::error_handler_t::replace)
-                            .c_str());
+    std::printf(
+        "%s\n",
+        json{{"file", options.path}, {"format", file.format}, {"tensors", list}, {"metadata", file.metadata}}
+            .dump(2, ' ', false, json::error_handler_t::replace)
+            .c_str());
     return 0;
   }
   int64_t bytes = 0;
@@ -52,8 +54,8 @@ int inspect_file(const Options& options) {
     bytes += tensor.bytes();
     numbers += tensor.numel();
   }
-  std::printf("%zu tensors, %lld numbers, %lld bytes\n", file.tensors.size(), static_cast<long long>(numbers),
-              static_cast<long long>(bytes));
+  std::printf("%s: %zu tensors, %lld numbers, %lld bytes\n", file.format.c_str(), file.tensors.size(),
+              static_cast<long long>(numbers), static_cast<long long>(bytes));
   return 0;
 }
 
@@ -155,8 +157,11 @@ int inspect_model(const Options& options) {
 void add_inspect(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
-      app.add_subcommand("inspect", "List the tensors of a file, or the modules of a model directory");
-  command->add_option("path", options->path, "safetensors file or model directory")->required();
+      app.add_subcommand("inspect", "List the tensors of a checkpoint, or the modules of a model directory");
+  command
+      ->add_option("path", options->path,
+                   "checkpoint (safetensors, PyTorch, TorchScript, .npy) or model directory")
+      ->required();
   command->add_flag("--json", options->as_json, "print one JSON document");
   command->footer("Example: clipcap inspect my-model");
   command->callback([options, &chosen] {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "clipcap/clip/preprocess.h"
 #include "nn/module.h"
 
 namespace clipcap {
@@ -51,6 +52,9 @@ class ImageEncoder : public nn::Module {
 
   /// False: forward() records no history, so the encoder can only be used frozen.
   [[nodiscard]] virtual bool trainable() const { return true; }
+
+  /// What makes `frames` of pictures.
+  [[nodiscard]] virtual Preprocessing preprocessing() const { return clip_preprocessing(resolution()); }
 
   /// The same without history, a few frames at a time, so that activations stay small: [N,d_v].
   [[nodiscard]] Tensor encode(const Tensor& frames) const;

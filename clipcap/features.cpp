@@ -25,14 +25,14 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
   sampling.rule =
       config_.data.sampling == "linspace" ? FrameSampling::Rule::linspace : FrameSampling::Rule::middles;
   const int64_t side = encoder_.resolution();
+  const Preprocessing preprocessing = encoder_.preprocessing();
   const auto frame_size = static_cast<size_t>(3 * side * side);
   Tensor pixels = Tensor::empty({config_.model.frames, 3, side, side});
   int64_t count = 0;
   load_clip(clip, sampling, [&](int64_t, Image&& image) {
     CHECK(count < config_.model.frames, clip.string(), ": more frames than asked for");
-    clip_preprocess(
-        image, side,
-        std::span<float>(pixels.data<float>() + static_cast<size_t>(count) * frame_size, frame_size));
+    preprocess(image, preprocessing,
+               std::span<float>(pixels.data<float>() + static_cast<size_t>(count) * frame_size, frame_size));
     ++count;
   });
   CHECK_INPUT(count > 0, clip.string(), ": no frames");

@@ -69,7 +69,7 @@ TEST_CASE("every kind of picture becomes RGB, alpha dropped", "[image]") {
   CHECK(image.height == 2);
   CHECK(image.rgb == std::vector<uint8_t>{255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255});
   CHECK(rgb(kRgba) == std::vector<uint8_t>{10, 20, 30});
-  CHECK(rgb(kGrey16) == std::vector<uint8_t>{0xab, 0xab, 0xab});
+  CHECK(rgb(kGrey16) == std::vector<uint8_t>{0xff, 0xff, 0xff});  // Pillow's conversion saturates
   CHECK(rgb(kPalette) == std::vector<uint8_t>{1, 2, 3, 200, 100, 50});
   CHECK(rgb(kGreyAlpha) == std::vector<uint8_t>{77, 77, 77});
   CHECK(rgb(kBmp) == std::vector<uint8_t>{1, 2, 3});
@@ -98,7 +98,7 @@ TEST_CASE("broken pictures are named", "[image]") {
   CHECK_THROWS_AS(read_picture(folder.path()), InputError);
 }
 
-TEST_CASE("JPEGs that old decoders overrun are refused", "[image]") {
+TEST_CASE("JPEGs with impossible tables are refused", "[image]") {
   const TemporaryFolder folder("image_jpeg");
   std::string codes = kJpeg;
   const size_t table = codes.find("\xff\xc4");
@@ -115,7 +115,7 @@ TEST_CASE("JPEGs that old decoders overrun are refused", "[image]") {
     const std::filesystem::path path = folder.write("broken.jpg", bytes);
     CHECK(message_of<InputError>([&] {
             static_cast<void>(read_picture(path));
-          }).find("broken picture (bad") != std::string::npos);
+          }).find("broken.jpg: broken picture (") != std::string::npos);
   }
 }
 

@@ -58,12 +58,12 @@ TEST_CASE("CLIP's resize, crop and normalisation equal Pillow's and NumPy's", "[
     INFO(entry["from"].dump() << " side " << entry["side"]);
     const Image image = formula_picture(entry["from"][0], entry["from"][1]);
     const int64_t side = entry["side"];
-    const Image cropped = resize_and_crop(image, side, ResizeFilter::bicubic);
+    const Image cropped = resize_and_crop(image, side, side, ResizeFilter::bicubic);
     REQUIRE(cropped.width == side);
     REQUIRE(cropped.height == side);
     CHECK(digest(cropped) == entry["sha256"].get<std::string>());
     std::vector<float> pixels(static_cast<size_t>(3 * side * side), NAN);
-    clip_preprocess(image, side, pixels);
+    preprocess(image, clip_preprocessing(side), pixels);
     for (size_t i = 0; i < entry["at"].size(); ++i) {
       CHECK(pixels[entry["at"][i].get<size_t>()] == entry["values"][i].get<float>());
     }
@@ -86,7 +86,7 @@ TEST_CASE("a resize to the same size changes nothing; flat pictures stay flat", 
 TEST_CASE("the crop is the middle of the resized picture", "[preprocess]") {
   for (const auto& [w, h] : {std::pair<int64_t, int64_t>{61, 40}, {40, 61}, {33, 32}, {200, 17}, {10, 300}}) {
     const int64_t side = 32;
-    const Image cropped = resize_and_crop(formula_picture(w, h), side, ResizeFilter::bilinear);
+    const Image cropped = resize_and_crop(formula_picture(w, h), side, side, ResizeFilter::bilinear);
     const int64_t rw =
         w <= h ? side : static_cast<int64_t>(static_cast<double>(side * w) / static_cast<double>(h));
     const int64_t rh =
@@ -107,7 +107,7 @@ TEST_CASE("the crop is the middle of the resized picture", "[preprocess]") {
 TEST_CASE("preprocessing refuses what has no size", "[preprocess]") {
   const Image image = formula_picture(4, 4);
   std::vector<float> pixels(10);
-  CHECK_THROWS_AS(clip_preprocess(image, 4, pixels), Error);
+  CHECK_THROWS_AS(preprocess(image, clip_preprocessing(4), pixels), Error);
   CHECK_THROWS_AS(resize(image, 0, 4, ResizeFilter::bicubic), Error);
   CHECK_THROWS_AS(resize(Image{}, 4, 4, ResizeFilter::bicubic), Error);
 }

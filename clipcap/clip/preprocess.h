@@ -1,23 +1,31 @@
-// CLIP's image preprocessing, equal to Pillow's and torchvision's: bicubic resize of the short side with
-// antialiasing, centre crop, scale to [0,1], mean and deviation of CLIP's training data.
+// From a picture to an encoder's input, equal to Pillow's and torchvision's: resize of the short side, centre
+// crop, RGB, scale to [0,1], mean and deviation.
 #pragma once
 
+#include <array>
 #include <span>
 
-#include "clipcap/data/image.h"
+#include "clipcap/clip/resize.h"
 
 namespace clipcap {
 
-enum class ResizeFilter { bilinear, bicubic };
+struct Preprocessing {
+  int64_t resize = 224;  // pixels of the short side
+  int64_t crop = 224;    // pixels a side, at most `resize`
+  ResizeFilter filter = ResizeFilter::bicubic;
+  /// CLIP's transform resizes pictures as they are in their file and converts to RGB last; ImageNet's readers
+  /// convert first.
+  bool own_mode = true;
+  std::array<float, 3> mean{};
+  std::array<float, 3> deviation{};
+};
 
-/// Pillow's Image.resize: separable, antialiased when shrinking, 22-bit fixed-point weights, each pass
-/// rounded to u8.
-[[nodiscard]] Image resize(const Image& image, int64_t width, int64_t height, ResizeFilter filter);
+/// CLIP's (openai/CLIP, clip.py: _transform).
+[[nodiscard]] Preprocessing clip_preprocessing(int64_t side);
+/// torchvision's for ImageNet classifiers: short side to side * 256 / 224, bilinear.
+[[nodiscard]] Preprocessing imagenet_preprocessing(int64_t side);
 
-/// Short side to `side` (long side truncated, as torchvision), then the central side x side pixels.
-[[nodiscard]] Image resize_and_crop(const Image& image, int64_t side, ResizeFilter filter);
-
-/// The whole of CLIP's preprocessing into `pixels` [3,side,side].
-void clip_preprocess(const Image& image, int64_t side, std::span<float> pixels);
+/// `pixels` [3,crop,crop].
+void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> pixels);
 
 }  // namespace clipcap

@@ -46,6 +46,7 @@ class Resnet : public ImageEncoder {
   [[nodiscard]] Variable forward(const Variable& frames, const nn::Run& run) const override;
   [[nodiscard]] int64_t resolution() const override { return geometry_.resolution; }
   [[nodiscard]] int64_t feature_dim() const override { return 32 * geometry_.width; }
+  [[nodiscard]] Preprocessing preprocessing() const override { return imagenet_preprocessing(resolution()); }
   /// Of the convolutions, two for a multiply-add.
   [[nodiscard]] double flops_per_frame() const override;
   [[nodiscard]] bool trainable() const override { return false; }

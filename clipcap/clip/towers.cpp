@@ -60,7 +60,9 @@ double VisionTower::flops_per_frame() const {
   const auto width = static_cast<double>(geometry_.width);
   const double patches =
       2.0 * grid * grid * 3.0 * static_cast<double>(geometry_.patch * geometry_.patch) * width;
-  return patches + static_cast<double>(geometry_.layers) * layer_flops(tokens, width, static_cast<double>(geometry_.mlp_width())) +
+  return patches +
+         static_cast<double>(geometry_.layers) *
+             layer_flops(tokens, width, static_cast<double>(geometry_.mlp_width())) +
          2.0 * width * static_cast<double>(geometry_.embed);
 }
 

@@ -1,7 +1,6 @@
-// What is kept between runs: frame features, keyed by the clip's content and by what encoded it, and the hashes
-// of large files.
-// Folder: $CLIPCAP_CACHE, else $XDG_CACHE_HOME/clipcap, else ~/.cache/clipcap; without any of them nothing is
-// kept.
+// What is kept between runs: frame features, keyed by the clip's content and by what encoded it, and the
+// hashes of large files. Folder: $CLIPCAP_CACHE, else $XDG_CACHE_HOME/clipcap, else ~/.cache/clipcap; without
+// any of them nothing is kept.
 #pragma once
 
 #include <cstdint>

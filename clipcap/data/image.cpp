@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "clipcap/data/jpeg.h"
 #include "tensor/check.h"
 #include "tensor/io/mapped_file.h"
 
@@ -15,6 +16,7 @@
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_NO_STDIO
+#define STBI_NO_JPEG
 #define STBI_NO_HDR
 #define STBI_NO_GIF
 #define STBI_NO_LINEAR
@@ -36,50 +38,72 @@ bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
   return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
 }
 
-// Old releases of stb_image (2.27 is in Debian 12 and Ubuntu 22.04) write past their tables when a JPEG
-// declares more than 256 Huffman codes, or component sizes that do not divide each other. This walks through
-// the segments as stb_image does and gives the reason for refusing such a file, or nothing.
-const char* jpeg_defect(std::span<const std::byte> bytes) {
-  const auto at = [&](size_t i) { return i < bytes.size() ? std::to_integer<uint32_t>(bytes[i]) : 0U; };
-  const auto huffman_defect = [&](size_t segment) {
-    auto left = static_cast<int64_t>(at(segment) << 8U | at(segment + 1)) - 2;
-    for (size_t table = segment + 2; left > 0 && table < bytes.size();) {
-      uint32_t codes = 0;
-      for (size_t i = 1; i <= 16; ++i) codes += at(table + i);
-      if (codes > 256) return true;
-      table += 17 + codes;
-      left -= 17 + codes;
+// Numbers of a PNG's or BMP's header; 0 past its end.
+uint32_t big_endian(std::span<const std::byte> bytes, size_t at, size_t width) {
+  uint32_t value = 0;
+  for (size_t i = 0; i < width; ++i)
+    value = value << 8U | (at + i < bytes.size() ? std::to_integer<uint32_t>(bytes[at + i]) : 0U);
+  return value;
+}
+uint32_t little_endian(std::span<const std::byte> bytes, size_t at, size_t width) {
+  uint32_t value = 0;
+  for (size_t i = width; i-- > 0;) value = value << 8U | big_endian(bytes, at + i, 1);
+  return value;
+}
+
+// Whether a BMP's palette is no more than grey levels in order: Pillow then opens it as greyscale.
+bool has_grey_palette(std::span<const std::byte> bytes, uint32_t bits) {
+  const uint32_t header = little_endian(bytes, 14, 4);
+  const size_t entry = header == 12 ? 3 : 4;
+  uint32_t colours = header == 12 ? 0 : little_endian(bytes, 46, 4);
+  if (colours == 0) colours = 1U << bits;
+  for (uint32_t i = 0; i < std::min(colours, 256U); ++i) {
+    const uint32_t level = colours == 2 ? i * 255 : i;
+    for (size_t c = 0; c < 3; ++c) {
+      if (big_endian(bytes, 14 + header + i * entry + c, 1) != level) return false;
     }
-    return false;
-  };
-  size_t i = 2;
-  while (i + 1 < bytes.size()) {
-    if (at(i) != 0xff) {
-      ++i;
-      continue;
-    }
-    while (at(i) == 0xff) ++i;
-    const uint32_t marker = at(i++);
-    if (marker == 0 || (marker >= 0xd0 && marker <= 0xd7)) continue;  // an escaped byte of a scan, a restart
-    if (marker == 0xd9) break;                                        // the end; phones append films to it
-    if (marker == 0xc4 && huffman_defect(i)) return "bad Huffman table";
-    if (marker >= 0xc0 && marker <= 0xc2) {
-      const uint32_t components = at(i + 7);
-      uint32_t most[2] = {1, 1};
-      for (uint32_t c = 0; c < components; ++c) {
-        most[0] = std::max(most[0], at(i + 9 + 3 * c) >> 4U);
-        most[1] = std::max(most[1], at(i + 9 + 3 * c) & 15U);
-      }
-      for (uint32_t c = 0; c < components; ++c) {
-        const uint32_t size[2] = {at(i + 9 + 3 * c) >> 4U, at(i + 9 + 3 * c) & 15U};
-        for (int side = 0; side < 2; ++side) {
-          if (size[side] == 0 || most[side] % size[side] != 0) return "bad component size";
-        }
-      }
-    }
-    i += std::max(2U, at(i) << 8U | at(i + 1));
   }
-  return nullptr;
+  return true;
+}
+
+// The mode in which Pillow opens the picture.
+PixelMode mode_of(std::span<const std::byte> bytes) {
+  if (begins_with(bytes, "BM")) {
+    const uint32_t bits = little_endian(bytes, little_endian(bytes, 14, 4) == 12 ? 24 : 28, 2);
+    if (bits == 1) return PixelMode::indexed;
+    return bits <= 8 && !has_grey_palette(bytes, bits) ? PixelMode::indexed : PixelMode::rgb;
+  }
+  const uint32_t depth = big_endian(bytes, 24, 1);
+  switch (big_endian(bytes, 25, 1)) {  // the PNG's colour type
+    case 0:
+      return depth == 1 ? PixelMode::indexed : depth == 16 ? PixelMode::grey16 : PixelMode::rgb;
+    case 3:
+      return PixelMode::indexed;
+    case 4:
+    case 6:
+      return PixelMode::alpha;
+    default:
+      return PixelMode::rgb;
+  }
+}
+
+// Splits [H,W,4] into colours and alpha.
+void take_rgba(const uint8_t* rgba, Image& image) {
+  const auto count = static_cast<size_t>(image.width * image.height);
+  image.rgb.resize(3 * count);
+  image.alpha.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    std::copy_n(rgba + 4 * i, 3, image.rgb.data() + 3 * i);
+    image.alpha[i] = rgba[4 * i + 3];
+  }
+}
+
+void take_grey16(const uint16_t* grey, Image& image) {
+  const auto count = static_cast<size_t>(image.width * image.height);
+  image.grey16.assign(grey, grey + count);
+  image.rgb.resize(3 * count);
+  for (size_t i = 0; i < count; ++i)
+    std::fill_n(image.rgb.data() + 3 * i, 3, static_cast<uint8_t>(std::min<uint16_t>(grey[i], 255)));
 }
 
 // Digits compare by value, everything else by character.
@@ -128,10 +152,7 @@ Image read_picture(const std::filesystem::path& path) {
   CHECK_INPUT(!bytes.empty(), path.string(), ": the file is empty");
   CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; a picture has at most ",
               kMostBytes);
-  if (begins_with(bytes, "\xff\xd8")) {
-    const char* defect = jpeg_defect(bytes);
-    CHECK_INPUT(defect == nullptr, path.string(), ": broken picture (", defect, ")");
-  }
+  if (begins_with(bytes, "\xff\xd8")) return read_jpeg(bytes, path.string());
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(bytes.size());
   int width = 0;
@@ -141,11 +162,20 @@ Image read_picture(const std::filesystem::path& path) {
               ": not a picture (", stbi_failure_reason(), ")");
   CHECK_INPUT(width > 0 && height > 0 && int64_t{width} * height <= kMostPixels, path.string(), ": ", width,
               " x ", height, " pixels are too many");
-  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-      stbi_load_from_memory(data, size, &width, &height, &channels, 3), stbi_image_free);
-  CHECK_INPUT(pixels != nullptr, path.string(), ": broken picture (", stbi_failure_reason(), ")");
-  Image image{width, height, {}};
-  image.rgb.assign(pixels.get(), pixels.get() + static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
+  Image image{width, height, {}, mode_of(bytes)};
+  const auto decoded = [&](auto* pixels) {
+    CHECK_INPUT(pixels != nullptr, path.string(), ": broken picture (", stbi_failure_reason(), ")");
+    return std::unique_ptr<std::remove_pointer_t<decltype(pixels)>, void (*)(void*)>(pixels, stbi_image_free);
+  };
+  if (image.mode == PixelMode::grey16) {
+    take_grey16(decoded(stbi_load_16_from_memory(data, size, &width, &height, &channels, 1)).get(), image);
+  } else if (image.mode == PixelMode::alpha) {
+    take_rgba(decoded(stbi_load_from_memory(data, size, &width, &height, &channels, 4)).get(), image);
+  } else {
+    const auto pixels = decoded(stbi_load_from_memory(data, size, &width, &height, &channels, 3));
+    image.rgb.assign(pixels.get(),
+                     pixels.get() + static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
+  }
   return image;
 }
 

@@ -277,6 +277,24 @@ Image resize_alpha_window(const Image& image, int64_t width, int64_t height, con
   return result;
 }
 
+Image resize_ink_window(const Image& image, int64_t width, int64_t height, const ResizeWindow& window,
+                        ResizeFilter filter) {
+  Image colours{image.width, image.height, std::vector<uint8_t>(image.rgb.size())};
+  Image black{image.width, image.height, std::vector<uint8_t>(image.rgb.size())};
+  for (size_t i = 0; i < image.rgb.size(); ++i) {
+    colours.rgb[i] = image.ink[i / 3 * 4 + i % 3];
+    black.rgb[i] = image.ink[i / 3 * 4 + 3];
+  }
+  colours = resize_window(colours, width, height, window, filter);
+  black = resize_window(black, width, height, window, filter);
+  std::vector<uint8_t> ink;
+  for (size_t i = 0; i < colours.rgb.size(); ++i) {
+    ink.push_back(colours.rgb[i]);
+    if (i % 3 == 2) ink.push_back(black.rgb[i]);
+  }
+  return {window.width, window.height, rgb_of_ink(ink)};
+}
+
 }  // namespace
 
 Image resize_window(const Image& image, int64_t width, int64_t height, const ResizeWindow& window,
@@ -352,6 +370,7 @@ Image resize_and_crop(const Image& image, int64_t side, int64_t crop, ResizeFilt
     return resize_window(image, width, height, centre, ResizeFilter::nearest);
   if (image.mode == PixelMode::alpha && !same)
     return resize_alpha_window(image, width, height, centre, filter);
+  if (image.mode == PixelMode::ink) return resize_ink_window(image, width, height, centre, filter);
   if (image.mode == PixelMode::grey16) return resize_grey16_window(image, width, height, centre, filter);
   return resize_window(image, width, height, centre, filter);
 }

@@ -136,6 +136,20 @@ bool natural_less(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+std::vector<uint8_t> rgb_of_ink(const std::vector<uint8_t>& ink) {
+  std::vector<uint8_t> rgb;
+  rgb.reserve(ink.size() / 4 * 3);
+  for (size_t i = 0; i + 3 < ink.size(); i += 4) {
+    const unsigned light = 255U - ink[i + 3];
+    for (size_t c = 0; c < 3; ++c) {
+      const unsigned product = ink[i + c] * light + 128;
+      const unsigned share = ((product >> 8U) + product) >> 8U;
+      rgb.push_back(static_cast<uint8_t>(light > share ? light - share : 0));
+    }
+  }
+  return rgb;
+}
+
 bool is_picture(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return false;

@@ -1,5 +1,6 @@
 #include "clipcap/data/jpeg.h"
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <memory>
@@ -73,21 +74,14 @@ bool decode(std::span<const std::byte> bytes, jpeg_decompress_struct& decoder, E
     JSAMPROW target = decoder.output_components == 3 ? to : row.data();
     jpeg_read_scanlines(&decoder, &target, 1);
     if (decoder.output_components == 3) continue;
+    if (cmyk) {
+      // Adobe's programs, and so nearly all, store inverted ink; Pillow undoes it where their marker says so.
+      const unsigned flip = decoder.saw_Adobe_marker != 0 ? 255 : 0;
+      for (const uint8_t value : row) image.ink.push_back(static_cast<uint8_t>(value ^ flip));
+      continue;
+    }
     for (size_t x = 0; x < decoder.output_width; ++x) {
-      for (size_t c = 0; c < 3; ++c) {
-        if (!cmyk) {
-          to[3 * x + c] = row[x];
-          continue;
-        }
-        // Adobe's programs, and so nearly all, store inverted ink; Pillow undoes it where their marker says
-        // so.
-        const unsigned flip = decoder.saw_Adobe_marker != 0 ? 255 : 0;
-        const unsigned ink = row[4 * x + c] ^ flip;
-        const unsigned light = 255 - (row[4 * x + 3] ^ flip);
-        const unsigned product = ink * light + 128;
-        const unsigned share = ((product >> 8U) + product) >> 8U;
-        to[3 * x + c] = static_cast<uint8_t>(light > share ? light - share : 0);
-      }
+      std::fill_n(to + 3 * x, 3, row[x]);
     }
   }
   jpeg_finish_decompress(&decoder);
@@ -112,6 +106,10 @@ Image read_jpeg(std::span<const std::byte> bytes, const std::string& name) {
       &decoder, jpeg_destroy_decompress);
   const bool good = decode(bytes, decoder, error, image, row);
   CHECK_INPUT(good, name, ": broken picture (", error.message, ")");
+  if (!image.ink.empty()) {
+    image.mode = PixelMode::ink;
+    image.rgb = rgb_of_ink(image.ink);
+  }
   return image;
 }
 

@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   clipcap::tools::add_inspect(app, chosen);
   clipcap::tools::add_gradcheck(app, chosen);
   clipcap::tools::add_drawn_clips(app, chosen);
+  clipcap::tools::add_tokenize(app, chosen);
   try {
     app.parse(argc, argv);
     return chosen();

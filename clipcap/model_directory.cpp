@@ -119,14 +119,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   {
     const TensorFile file = read_safetensors(weights);
     load_saved_state(*loaded.model, file.tensors, weights.string(), options.pack);
-    if (options.pack) {
-      nn::pack_for_inference(*loaded.model, [&file] { file.file->forget_pages(); });
-      // What is left (tables, norms) is small: copied, so that the mapped file can go.
-      for (nn::NamedParameter& parameter : nn::parameters(*loaded.model)) {
-        parameter.variable.set_value(parameter.variable.value().clone());
-      }
-      file.file->forget_pages();
-    }
+    if (options.pack) nn::pack_for_inference(*loaded.model, *file.file);
   }
   nn::set_requires_grad(*loaded.model, false);
   return loaded;

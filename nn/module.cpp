@@ -80,6 +80,14 @@ void pack_for_inference(Module& module, const std::function<void()>& after_each)
   release_cached_host_memory();
 }
 
+void pack_for_inference(Module& module, const MappedFile& source) {
+  pack_for_inference(module, [&source] { source.forget_pages(); });
+  each_parameter(module, [](const std::string&, Variable& parameter) {
+    parameter.set_value(parameter.value().clone());
+  });
+  source.forget_pages();
+}
+
 StateDict state_dict(Module& module) {
   StateDict state;
   each_parameter(module,
@@ -117,7 +125,9 @@ void load_state_dict(Module& module, const StateDict& state, const std::string& 
     const Tensor& value = state.at(name);
     if (value.storage() == parameter.value().storage()) continue;  // it is there already
     const bool same = value.dtype() == parameter.dtype();
-    parameter.set_value(same && share ? value.contiguous() : same ? value.clone() : value.to(parameter.dtype()));
+    parameter.set_value(same && share ? value.contiguous()
+                        : same        ? value.clone()
+                                      : value.to(parameter.dtype()));
   }
 }
 

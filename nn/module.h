@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "autograd/ops.h"
+#include "tensor/io/mapped_file.h"
 #include "tensor/random.h"
 
 namespace clipcap::nn {
@@ -72,6 +73,9 @@ void set_requires_grad(Module& module, bool requires_grad);
 /// works only under NoGrad. `after_each` runs after every such layer: where the originals are a mapped file,
 /// its pages can go one layer at a time.
 void pack_for_inference(Module& module, const std::function<void()>& after_each = {});
+/// The same for weights that are views into `source`, whose pages go one layer at a time. What is not packed
+/// (tables, norms) is copied, so that nothing refers to the file any more.
+void pack_for_inference(Module& module, const MappedFile& source);
 
 using StateDict = std::map<std::string, Tensor>;
 [[nodiscard]] StateDict state_dict(Module& module);

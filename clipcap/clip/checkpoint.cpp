@@ -383,14 +383,7 @@ Clip load_clip(const ClipCheckpoint& checkpoint, const ClipLoadOptions& options)
   Generator unused(0);
   const auto load = [&](nn::Module& tower, const nn::StateDict& weights) {
     nn::load_state_dict(tower, weights, checkpoint.file, options.pack);
-    if (options.pack) {
-      nn::pack_for_inference(tower, [&] { checkpoint.mapped->forget_pages(); });
-      // What is left (tables, norms) is small: copied, so that the mapped file can go.
-      for (nn::NamedParameter& parameter : nn::parameters(tower)) {
-        parameter.variable.set_value(parameter.variable.value().clone());
-      }
-      checkpoint.mapped->forget_pages();
-    }
+    if (options.pack) nn::pack_for_inference(tower, *checkpoint.mapped);
     nn::set_requires_grad(tower, false);
   };
   if (options.vision && checkpoint.vision) {

@@ -170,9 +170,10 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
     const auto bytes = static_cast<uint64_t>(tensor.bytes());
     json shape = json::array();
     for (int i = 0; i < tensor.rank(); ++i) shape.push_back(tensor.dim(i));
-    const auto* dtype = std::find_if(std::begin(kDTypes), std::end(kDTypes),
-                                     [&](const NamedDType& d) { return d.dtype == tensor.dtype(); });
-    header[name] = {{"dtype", dtype->name}, {"shape", shape}, {"data_offsets", {offset, offset + bytes}}};
+    const auto* known =
+        std::find_if(std::begin(kDTypes), std::end(kDTypes),
+                     [dtype = tensor.dtype()](const NamedDType& d) { return d.dtype == dtype; });
+    header[name] = {{"dtype", known->name}, {"shape", shape}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = header.dump();

@@ -20,6 +20,7 @@ struct Options {
   bool strict = false;
   bool as_json = false;
   bool decode = false;
+  bool no_repair = false;
 };
 
 constexpr size_t kMostTextBytes = 256U << 20U;
@@ -71,7 +72,8 @@ std::vector<int32_t> parse_ids(const std::string& text) {
 }
 
 int run(const Options& options) {
-  const ClipTokenizer tokenizer = ClipTokenizer::load(options.tokenizer);
+  ClipTokenizer tokenizer = ClipTokenizer::load(options.tokenizer);
+  tokenizer.set_repair(!options.no_repair);
   const std::vector<std::string> texts = read_texts(options);
   if (options.decode) {
     for (const std::string& text : texts) std::printf("%s\n", tokenizer.row_text(parse_ids(text)).c_str());
@@ -124,6 +126,8 @@ void add_tokenize(CLI::App& app, Action& chosen) {
       ->capture_default_str();
   command->add_flag("--pad-with-end", options->rows.pad_with_end,
                     "pad with the end token as Hugging Face does, not with 0");
+  command->add_flag("--no-repair", options->no_repair,
+                    "leave out the reference's repairs (ftfy: quotes, widths, control characters, ...)");
   command->add_flag("--decode", options->decode, "ids to text");
   command->footer("Example: clipcap tokenize --tokenizer bpe_simple_vocab_16e6.txt.gz 'a diagram' --json");
   command->callback([options, &chosen] {

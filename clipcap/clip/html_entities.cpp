@@ -16,12 +16,16 @@ const char kEntities[] =
 #include "clipcap/clip/html_entities.inc"
     ;
 
+const char kCapitalEntities[] =
+#include "clipcap/clip/html_capital_entities.inc"
+    ;
+
 // Names with their semicolon where they need it: "amp;" and "amp" are two entries.
 using EntityTable = std::unordered_map<std::string, std::u32string>;
 
-EntityTable parse_entities() {
+EntityTable parse_entities(const char* packed) {
   EntityTable table;
-  std::istringstream words(kEntities);
+  std::istringstream words(packed);
   std::string name;
   std::string codes;
   while (words >> name >> codes) {
@@ -40,7 +44,7 @@ EntityTable parse_entities() {
 }
 
 const EntityTable& entities() {
-  static const EntityTable table = parse_entities();
+  static const EntityTable table = parse_entities(kEntities);
   return table;
 }
 
@@ -60,7 +64,7 @@ void append_number(std::u32string& out, char32_t number) {
   if (number == 0 || (number >= 0xD800 && number <= 0xDFFF) || number > 0x10FFFF) {
     out += kReplacementCharacter;
   } else if (number >= 0x80 && number <= 0x9F) {
-    out += kWindows1252[number - 0x80];
+    out += windows_1252(number);
   } else {
     const bool control =
         (number < 0x20 && number != '\t' && number != '\n' && number != '\f' && number != '\r') ||
@@ -129,6 +133,69 @@ std::u32string unescape_html(std::u32string_view text) {
       taken = 1;
     }
     i += taken;
+  }
+  return out;
+}
+
+char32_t windows_1252(char32_t c) { return c >= 0x80 && c <= 0x9F ? kWindows1252[c - 0x80] : c; }
+
+namespace {
+
+constexpr size_t kLongestCertainName = 24;
+
+// The names in capitals that HTML does not know, not even by their beginning.
+const EntityTable& capital_entities() {
+  static const EntityTable table = [] {
+    EntityTable made = parse_entities(kCapitalEntities);
+    for (const auto& [name, characters] : entities()) {
+      std::u32string capital = U"&";
+      std::string key;
+      for (const char c : name) {
+        if (c >= 'A' && c <= 'Z') capital.clear();
+        key += c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+        if (!capital.empty()) capital += static_cast<char32_t>(key.back());
+      }
+      if (name.back() == ';' && !capital.empty() && unescape_html(capital) == capital)
+        made.emplace(key, characters);
+    }
+    return made;
+  }();
+  return table;
+}
+
+// What the reference `whole` (from & to ;) stands for; itself when it is none.
+std::u32string certain_reference(std::u32string_view whole) {
+  if (whole[1] == U'#') {
+    std::u32string character = unescape_html(whole);
+    return character.find(U';') == std::u32string::npos ? character : std::u32string(whole);
+  }
+  const std::string name(whole.begin() + 1, whole.end());
+  for (const EntityTable* table : {&entities(), &capital_entities()}) {
+    if (const auto found = table->find(name); found != table->end()) return found->second;
+  }
+  return std::u32string(whole);
+}
+
+}  // namespace
+
+std::u32string unescape_certain_html(std::u32string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  const auto in_name = [](char32_t c) {
+    return (c >= U'0' && c <= U'9') || ((c | 32U) >= U'a' && (c | 32U) <= U'z');
+  };
+  for (size_t i = 0; i < text.size();) {
+    if (text[i] == U'&') {
+      const size_t first = i + 1 < text.size() && text[i + 1] == U'#' ? i + 2 : i + 1;
+      size_t end = first;
+      while (end < text.size() && end - first < kLongestCertainName && in_name(text[end])) ++end;
+      if (end > first && end < text.size() && text[end] == U';') {
+        out += certain_reference(text.substr(i, end + 1 - i));
+        i = end + 1;
+        continue;
+      }
+    }
+    out += text[i++];
   }
   return out;
 }

@@ -1,6 +1,7 @@
 #include "clipcap/clip/text_cleaning.h"
 
 #include "clipcap/clip/html_entities.h"
+#include "clipcap/clip/text_repair.h"
 #include "clipcap/clip/unicode.h"
 
 namespace clipcap {
@@ -30,9 +31,10 @@ std::u32string collapse_spaces(std::u32string_view text) {
 
 }  // namespace
 
-std::u32string clean_text(std::string_view utf8) {
-  // Twice, because scraped captions often hold &amp;amp;
-  const std::u32string text = unescape_html(unescape_html(decode_utf8(utf8)));
+std::u32string clean_text(std::string_view utf8, bool repair) {
+  std::u32string text = decode_utf8(utf8);
+  if (repair) text = repair_text(text);
+  text = unescape_html(unescape_html(text));  // twice, because scraped captions often hold &amp;amp;
   const std::u32string collapsed = collapse_spaces(strip(text));
   return lower_case(strip(collapsed));
 }

@@ -7,8 +7,8 @@
 
 namespace clipcap {
 
-/// html.unescape twice, strip, every run of white space one space, lower case. Input is UTF-8; bytes that are
-/// not become U+FFFD.
-[[nodiscard]] std::u32string clean_text(std::string_view utf8);
+/// Input is UTF-8; bytes that are not become U+FFFD. With `repair` first text_repair.h; then html.unescape
+/// twice, strip, every run of white space one space, lower case.
+[[nodiscard]] std::u32string clean_text(std::string_view utf8, bool repair);
 
 }  // namespace clipcap

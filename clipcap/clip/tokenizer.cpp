@@ -176,7 +176,7 @@ std::vector<int32_t> ClipTokenizer::encode_word(std::string_view bytes) const {
 }
 
 std::vector<int32_t> ClipTokenizer::encode(std::string_view text) const {
-  const std::u32string clean = clean_text(text);
+  const std::u32string clean = clean_text(text, repair_);
   std::vector<int32_t> ids;
   for (const std::u32string_view word : split_words(clean, specials_)) {
     if (word == specials_[0]) {

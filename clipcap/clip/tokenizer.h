@@ -59,6 +59,10 @@ class ClipTokenizer {
   ClipTokenizer(ClipTokenizer&&) noexcept;
   ClipTokenizer& operator=(ClipTokenizer&&) noexcept;
 
+  /// Whether texts are repaired first as the reference's ftfy does (text_repair.h). On unless switched off;
+  /// captions in plain ASCII are the same either way.
+  void set_repair(bool repair) { repair_ = repair; }
+
   /// Ids of a UTF-8 text, without start and end. InputError when the vocabulary lacks a symbol of the text.
   /// May be called from several threads.
   [[nodiscard]] std::vector<int32_t> encode(std::string_view text) const;
@@ -91,6 +95,7 @@ class ClipTokenizer {
   std::unordered_map<uint64_t, MergeRule> rules_;  // by left id << 32 | right id
   int32_t symbols_[2][256] = {};                   // ids of the bytes, [1]: at the end of a word; -1: missing
   std::vector<std::u32string> specials_;           // start and end as they are written in texts
+  bool repair_ = true;
   std::unique_ptr<WordCache> cache_;
 };
 

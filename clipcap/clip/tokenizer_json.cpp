@@ -29,6 +29,8 @@ class Reader : public nlohmann::json_sax<json> {
                 "\"; expected BPE");
     CHECK_INPUT(!has_model_ || word_end_ == "</w>", file_, ": model.end_of_word_suffix is \"",
                 shown(word_end_), "\"; CLIP's is </w>");
+    // These may be in the vocabulary as well, with the same id, before or behind this list.
+    for (const auto& [content, id] : added_) add_token(content, id, true);
     CHECK_INPUT(has_model_ || stray_key_.empty(), stray_key_, ", expected an id");
     for (size_t id = 0; id < result_.vocabulary.tokens.size(); ++id) {
       CHECK_INPUT(!result_.vocabulary.tokens[id].empty(), file_, ": no token has id ", id,
@@ -87,7 +89,12 @@ class Reader : public nlohmann::json_sax<json> {
   }
   bool end_object() override {
     path_.pop_back();
-    if (inside(2, "added_tokens")) add_token(added_content_, added_id_, true);
+    if (inside(2, "added_tokens")) {
+      CHECK_INPUT(added_.size() < kMostTokens, where(), ": more than ", kMostTokens, " added tokens");
+      CHECK_INPUT(!added_content_.empty(), where(), ": no content");
+      CHECK_INPUT(added_id_ < kMostTokens, where(), ": no id below ", kMostTokens);
+      added_.emplace_back(added_content_, added_id_);
+    }
     return true;
   }
   bool start_array(size_t) override {
@@ -162,7 +169,8 @@ class Reader : public nlohmann::json_sax<json> {
   std::string word_end_;
   std::vector<std::string> parts_;  // of the merge that is being read
   std::string stray_key_;           // the first thing at the top that a vocab.json does not have
-  std::string added_content_;
+  std::vector<std::pair<std::string, uint64_t>> added_;
+  std::string added_content_;  // of the one that is being read
   uint64_t added_id_ = kMostTokens;
 };
 

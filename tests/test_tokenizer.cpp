@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "clipcap/clip/html_entities.h"
 #include "clipcap/clip/normalization.h"
 #include "clipcap/clip/text_repair.h"
 #include "clipcap/clip/tokenizer_files.h"
+#include "clipcap/clip/tokenizer_trainer.h"
 #include "clipcap/clip/unicode.h"
 #include "clipcap/clip/word_splitter.h"
 #include "tensor/check.h"
@@ -330,6 +333,106 @@ TEST_CASE("damaged and oversized tokenizer files", "[tokenizer]") {
     }
   }
   CHECK(refused > 300);  // some damage only changes a token
+}
+
+namespace {
+
+// Training by its definition: all pairs counted anew for every merge. Words are lists of token strings.
+std::vector<std::string> plainly_trained(const std::vector<std::string>& texts, size_t merges,
+                                         int64_t min_count) {
+  const ClipVocabulary start = vocabulary_of_merges({});
+  std::vector<std::string> tokens(start.tokens.begin(), start.tokens.begin() + 512);
+  std::vector<std::vector<size_t>> words;
+  for (const std::string& text : texts) {
+    const std::u32string characters = decode_utf8(text);
+    for (const std::u32string_view word : split_words(characters, {})) {
+      words.emplace_back();
+      for (const char c : encode_utf8(word)) {
+        std::string symbol;
+        append_utf8(symbol, byte_alphabet().character[static_cast<uint8_t>(c)]);
+        words.back().push_back(
+            static_cast<size_t>(std::find(tokens.begin(), tokens.end(), symbol) - tokens.begin()));
+      }
+      words.back().back() += 256;
+    }
+  }
+  std::vector<std::string> learnt;
+  while (learnt.size() < merges) {
+    std::map<std::pair<size_t, size_t>, int64_t> counts;
+    for (const auto& word : words) {
+      for (size_t i = 0; i + 1 < word.size(); ++i) ++counts[{word[i], word[i + 1]}];
+    }
+    std::pair<size_t, size_t> best;
+    int64_t most = min_count - 1;
+    for (const auto& [pair, count] : counts) {
+      const std::string token = tokens[pair.first] + tokens[pair.second];
+      if (count <= most || std::find(tokens.begin(), tokens.end(), token) != tokens.end()) continue;
+      best = pair;
+      most = count;
+    }
+    if (most < min_count) break;
+    learnt.push_back(tokens[best.first] + " " + tokens[best.second]);
+    tokens.push_back(tokens[best.first] + tokens[best.second]);
+    for (auto& word : words) {
+      for (size_t i = 0; i + 1 < word.size(); ++i) {
+        if (word[i] != best.first || word[i + 1] != best.second) continue;
+        word[i] = tokens.size() - 1;
+        word.erase(word.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+      }
+    }
+  }
+  return learnt;
+}
+
+}  // namespace
+
+TEST_CASE("training finds the most frequent pairs", "[tokenizer]") {
+  std::vector<std::string> texts;
+  std::mt19937 random(3);
+  for (int line = 0; line < 60; ++line) {
+    std::string text;
+    for (int word = 0; word < 8; ++word) {
+      for (unsigned n = 1 + random() % 9; n > 0; --n) append_utf8(text, U"aaaabbcd\u00e9"[random() % 9]);
+      text += ' ';
+    }
+    texts.push_back(text);
+  }
+  const auto trained = [&](int64_t merges, int64_t min_count) {
+    TokenizerTrainer trainer;
+    for (const std::string& text : texts) trainer.add(text);
+    return trainer.train({merges, min_count});
+  };
+  for (const auto& [merges, min_count] :
+       {std::pair<int64_t, int64_t>{150, 2}, {100'000, 1}, {100'000, 3}, {0, 2}}) {
+    const ClipVocabulary vocabulary = trained(merges, min_count);
+    std::vector<std::string> learnt;
+    for (const auto& [left, right] : vocabulary.merges) learnt.push_back(left + " " + right);
+    CHECK(learnt == plainly_trained(texts, static_cast<size_t>(merges), min_count));
+    CHECK(vocabulary.tokens.size() == 514 + vocabulary.merges.size());
+  }
+  const ClipVocabulary vocabulary = trained(150, 2);
+  REQUIRE(vocabulary.merges.size() == 150);
+  CHECK(vocabulary.start == 662);
+  CHECK(vocabulary.end == 663);
+  std::reverse(texts.begin(), texts.end());
+  CHECK(trained(150, 2).tokens == vocabulary.tokens);
+
+  const TemporaryFolder folder("tokenizer_trained");
+  for (const char* name : {"folder", "file.txt", "file.txt.gz"}) {
+    INFO(name);
+    write_clip_vocabulary(folder.path() / name, vocabulary);
+    const ClipVocabulary again = read_clip_vocabulary(folder.path() / name);
+    CHECK(again.tokens == vocabulary.tokens);
+    CHECK(again.start == vocabulary.start);
+    const ClipTokenizer tokenizer = ClipTokenizer::load(folder.path() / name);
+    CHECK(tokenizer.row_text(tokenizer.encode_rows(std::span(texts).first(1)).ids).substr(0, 5) ==
+          texts[0].substr(0, 5));
+  }
+  const std::string bytes = file_bytes(folder.path() / "file.txt.gz");
+  write_clip_vocabulary(folder.path() / "file.txt.gz", vocabulary);
+  CHECK(file_bytes(folder.path() / "file.txt.gz") == bytes);
+  CHECK_THROWS_AS(trained(-1, 2), InputError);
+  CHECK_THROWS_AS(trained(1, 0), InputError);
 }
 
 }  // namespace clipcap

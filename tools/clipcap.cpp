@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   clipcap::tools::add_gradcheck(app, chosen);
   clipcap::tools::add_drawn_clips(app, chosen);
   clipcap::tools::add_tokenize(app, chosen);
+  clipcap::tools::add_train_tokenizer(app, chosen);
   try {
     app.parse(argc, argv);
     return chosen();

@@ -58,30 +58,11 @@ std::vector<ClipVocabulary::Merge> parse_merges(std::string_view text, const std
   return merges;
 }
 
-// Tokens in the order of OpenAI's file.
-ClipVocabulary openai_vocabulary(std::vector<ClipVocabulary::Merge> merges) {
-  ClipVocabulary vocabulary;
-  for (const char* end : {"", "</w>"}) {
-    for (const uint8_t b : byte_alphabet().order) {
-      std::string symbol;
-      append_utf8(symbol, byte_alphabet().character[b]);
-      vocabulary.tokens.push_back(symbol + end);
-    }
-  }
-  for (const ClipVocabulary::Merge& merge : merges) vocabulary.tokens.push_back(merge.left + merge.right);
-  vocabulary.start = static_cast<int32_t>(vocabulary.tokens.size());
-  vocabulary.end = vocabulary.start + 1;
-  vocabulary.tokens.emplace_back("<|startoftext|>");
-  vocabulary.tokens.emplace_back("<|endoftext|>");
-  vocabulary.merges = std::move(merges);
-  return vocabulary;
-}
-
 ClipVocabulary read_openai(const fs::path& path) {
   std::vector<ClipVocabulary::Merge> merges = parse_merges(read_gz(path), path.string(), kMostOpenaiMerges);
   CHECK_INPUT(!merges.empty(), path.string(),
               ": no merges: expected a heading, then \"left right\" on every line");
-  return openai_vocabulary(std::move(merges));
+  return vocabulary_of_merges(std::move(merges));
 }
 
 ClipVocabulary read_pair(const fs::path& vocab, const fs::path& merges) {
@@ -103,6 +84,24 @@ fs::path partner(const fs::path& path, const std::string& from, const std::strin
 }
 
 }  // namespace
+
+ClipVocabulary vocabulary_of_merges(std::vector<ClipVocabulary::Merge> merges) {
+  ClipVocabulary vocabulary;
+  for (const char* end : {"", "</w>"}) {
+    for (const uint8_t b : byte_alphabet().order) {
+      std::string symbol;
+      append_utf8(symbol, byte_alphabet().character[b]);
+      vocabulary.tokens.push_back(symbol + end);
+    }
+  }
+  for (const ClipVocabulary::Merge& merge : merges) vocabulary.tokens.push_back(merge.left + merge.right);
+  vocabulary.start = static_cast<int32_t>(vocabulary.tokens.size());
+  vocabulary.end = vocabulary.start + 1;
+  vocabulary.tokens.emplace_back("<|startoftext|>");
+  vocabulary.tokens.emplace_back("<|endoftext|>");
+  vocabulary.merges = std::move(merges);
+  return vocabulary;
+}
 
 ClipVocabulary read_clip_vocabulary(const fs::path& path) {
   std::error_code error;
@@ -131,9 +130,10 @@ void write_clip_vocabulary(const fs::path& path, const ClipVocabulary& vocabular
   for (const auto& [left, right] : vocabulary.merges)
     merges.append("\n").append(left).append(" ").append(right);
   if (path.extension() == ".txt" || path.extension() == ".gz") {
+    CHECK_INPUT(!vocabulary.merges.empty(), path.string(), ": no merges to write");
     CHECK_INPUT(vocabulary.merges.size() <= kMostOpenaiMerges, path.string(), ": ", vocabulary.merges.size(),
                 " merges; this layout holds at most ", kMostOpenaiMerges);
-    CHECK(openai_vocabulary(vocabulary.merges).tokens == vocabulary.tokens, path.string(),
+    CHECK(vocabulary_of_merges(vocabulary.merges).tokens == vocabulary.tokens, path.string(),
           ": this layout has ids of its own, other than the vocabulary's");
     // No line break at the end: the reference would take the empty line for one more token.
     const std::string text = "\"" + path.filename().string() + kHeading + merges;

@@ -19,6 +19,10 @@ namespace clipcap {
 /// .gz inflates to), duplicate and missing ids, merges. InputError names the file and the line or key.
 [[nodiscard]] ClipVocabulary read_clip_vocabulary(const std::filesystem::path& file_or_folder);
 
+/// The vocabulary of these merges with the ids of OpenAI's layout.
+[[nodiscard]] ClipVocabulary vocabulary_of_merges(std::vector<ClipVocabulary::Merge> merges);
+inline constexpr int64_t kMostMerges = 100'000;
+
 /// DIR/vocab.json and DIR/merges.txt; or, when `path` ends in .txt or .txt.gz, OpenAI's layout, which the
 /// vocabulary must follow in its ids. What is written reads back equal.
 void write_clip_vocabulary(const std::filesystem::path& path, const ClipVocabulary& vocabulary);

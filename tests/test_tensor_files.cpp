@@ -121,7 +121,7 @@ TEST_CASE("hostile pickles are refused by what they do", "[tensor_files]") {
       {"refused_module.pt", "refuses the Python object \"torch.nn.modules.linear.Linear\""},
       {"refused_cyclic.pt", "contain themselves"},
       {"refused_deep.pt", "nest deeper"},
-      {"refused_doubling.pt", "more than 500000 values"},
+      {"refused_doubling.pt", "more than 200000 values"},
       {"refused_numel.pt", "does not fit its storage of 2 elements"},
       {"refused_stride.pt", "does not fit its storage of 2 elements"},
       {"refused_repeated.pt", "more bytes than the file has"},

@@ -106,16 +106,22 @@ class StorageSource {
 // Follows a pickle's values to its tensors.
 class TensorCollector {
  public:
-  TensorCollector(const Pickle& pickle, StorageSource& storages, std::string where, TensorFile& result)
-      : pickle_(pickle), storages_(storages), where_(std::move(where)), result_(result) {
+  TensorCollector(const Pickle& pickle, StorageSource& storages, std::string where, TensorFile& result,
+                  std::string name = {})
+      : pickle_(pickle),
+        storages_(storages),
+        where_(std::move(where)),
+        result_(result),
+        name_(std::move(name)) {
     // Shared storages and repeated (stride 0) tensors are legal; a file of a few bytes that stands for
     // terabytes is not.
     bytes_left_ = 4 * result.file->bytes().size() + (size_t{64} << 20);
   }
 
-  void collect(PickleRef ref, const std::string& name, int depth = 0) {
+  void collect(PickleRef ref, int depth = 0) {
+    const std::string& name = name_;
     constexpr int kDeepest = 64;
-    constexpr size_t kMostVisits = 500'000;
+    constexpr size_t kMostVisits = 200'000;
     constexpr size_t kMostNameBytes = 8'000'000;
     CHECK_INPUT(depth <= kDeepest, where_, ": containers nest deeper than ", kDeepest,
                 " (or contain themselves) at \"", name.substr(0, 100), '"');
@@ -126,9 +132,9 @@ class TensorCollector {
       case Kind::tuple:
       case Kind::list:
       case Kind::set:
-        return collect_elements(value.elements, name, depth);
+        return collect_elements(value.elements, depth);
       case Kind::dict:
-        return collect_items(value, name, depth);
+        return collect_items(value, depth);
       case Kind::call:
         break;
       default:
@@ -149,56 +155,64 @@ class TensorCollector {
     if (callable.name.starts_with("_rebuild_parameter") || callable.name == "Parameter" ||
         callable.name == "Buffer" || callable.name == "build_tensorlist" ||
         callable.name == "restore_type_tag") {
-      if (!arguments.empty()) collect(arguments[0], name, depth + 1);
+      if (!arguments.empty()) collect(arguments[0], depth + 1);
       return;
     }
     if (callable.text == "collections") {
       // Python 2 hands an OrderedDict its items as a list of pairs.
-      if (callable.name == "OrderedDict" && arguments.size() == 1) collect_pairs(arguments[0], name, depth);
-      return collect_items(value, name, depth);
+      if (callable.name == "OrderedDict" && arguments.size() == 1) collect_pairs(arguments[0], depth);
+      return collect_items(value, depth);
     }
-    if (callable.text.starts_with("__torch__")) return collect(value.state, name, depth + 1);
+    if (callable.text.starts_with("__torch__")) return collect(value.state, depth + 1);
     if (!arguments.empty() &&
         (callable.name == "set" || callable.name == "list" || callable.name == "dict")) {
-      collect(arguments[0], name, depth + 1);
+      collect(arguments[0], depth + 1);
     }
-    if (value.keyed) return collect_items(value, name, depth);
-    return collect_elements(value.elements, name, depth);
+    if (value.keyed) return collect_items(value, depth);
+    return collect_elements(value.elements, depth);
   }
 
  private:
-  static std::string joined(const std::string& prefix, std::string_view name) {
-    return prefix.empty() ? std::string(name) : prefix + "." + std::string(name);
+  [[nodiscard]] bool may_hold_tensors(PickleRef ref) const {
+    const Kind kind = pickle_.at(ref).kind;
+    return kind == Kind::tuple || kind == Kind::list || kind == Kind::set || kind == Kind::dict ||
+           kind == Kind::call;
   }
-  void collect_elements(const std::vector<PickleRef>& elements, const std::string& name, int depth) {
-    for (size_t i = 0; i < elements.size(); ++i)
-      collect(elements[i], joined(name, std::to_string(i)), depth + 1);
+  // What lies below `key`: name_ grows for that long.
+  void collect_below(std::string_view key, PickleRef item, int depth) {
+    const size_t before = name_.size();
+    if (before > 0) name_ += '.';
+    name_ += key;
+    collect(item, depth + 1);
+    name_.resize(before);
   }
-  void collect_items(const PickleValue& value, const std::string& name, int depth) {
+  void collect_elements(const std::vector<PickleRef>& elements, int depth) {
+    for (size_t i = 0; i < elements.size(); ++i) {
+      if (may_hold_tensors(elements[i])) collect_below(std::to_string(i), elements[i], depth);
+    }
+  }
+  void collect_items(const PickleValue& value, int depth) {
     if (!value.keyed && value.kind != Kind::dict) return;
     for (size_t i = 0; i + 1 < value.elements.size(); i += 2) {
-      collect_item(value.elements[i], value.elements[i + 1], name, depth);
+      collect_item(value.elements[i], value.elements[i + 1], depth);
     }
   }
-  void collect_pairs(PickleRef list, const std::string& name, int depth) {
+  void collect_pairs(PickleRef list, int depth) {
     for (const PickleRef pair : pickle_.at(list).elements) {
       const std::vector<PickleRef>& item = pickle_.at(pair).elements;
-      if (item.size() == 2) collect_item(item[0], item[1], name, depth);
+      if (item.size() == 2) collect_item(item[0], item[1], depth);
     }
   }
-  void collect_item(PickleRef key_ref, PickleRef item, const std::string& name, int depth) {
+  void collect_item(PickleRef key_ref, PickleRef item, int depth) {
     const PickleValue& key = pickle_.at(key_ref);
-    const Kind what = pickle_.at(item).kind;
-    if (what != Kind::tuple && what != Kind::list && what != Kind::set && what != Kind::dict &&
-        what != Kind::call)
-      return;
+    if (!may_hold_tensors(item)) return;
     if (key.kind == Kind::text) {
       CHECK_INPUT(key.text.size() <= 1024, where_, ": a key of ", key.text.size(), " bytes below \"",
-                  name.substr(0, 100), '"');
-      return collect(item, joined(name, key.text), depth + 1);
+                  name_.substr(0, 100), '"');
+      return collect_below(key.text, item, depth);
     }
     // Optimizers number their parameters; other keys cannot be part of a name.
-    if (key.kind == Kind::integer) collect(item, joined(name, std::to_string(key.integer)), depth + 1);
+    if (key.kind == Kind::integer) collect_below(std::to_string(key.integer), item, depth);
   }
 
   template <class... Parts>
@@ -311,6 +325,7 @@ class TensorCollector {
   StorageSource& storages_;
   std::string where_;
   TensorFile& result_;
+  std::string name_;  // of the value being looked at
   size_t visits_ = 0;
   size_t name_bytes_ = 0;
   size_t bytes_left_ = 0;
@@ -381,7 +396,7 @@ TensorFile read_zip(std::shared_ptr<const MappedFile> file, const std::string& n
     const std::string where = name + ": " + std::string(entry.name.substr(0, 100));
     const Pickle pickle = read_pickle(entry.data, where, is_allowed);
     ZipStorages storages(archive, std::move(folders), swapped, file);
-    TensorCollector(pickle, storages, where, result).collect(pickle.root, prefix);
+    TensorCollector(pickle, storages, where, result, prefix).collect(pickle.root);
   };
   // Archives before PyTorch 1.4 kept TorchScript's storages in tensors/.
   collect(*archive.find(top + std::string(kDescription)), "", {top + "/data/", top + "/tensors/"});
@@ -467,7 +482,7 @@ TensorFile read_legacy(std::shared_ptr<const MappedFile> file, const std::string
   result.file = file;
   LegacyStorages storages(file);
   storages.locate(objects, keys, at, swapped, name);
-  TensorCollector(objects, storages, name, result).collect(objects.root, "");
+  TensorCollector(objects, storages, name, result).collect(objects.root);
   return result;
 }
 

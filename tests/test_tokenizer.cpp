@@ -255,6 +255,7 @@ TEST_CASE("wrong tokenizer files are named with their place", "[tokenizer]") {
   contains(load_error(folder.path()), "no tokenizer in this folder");
   contains(load_error(folder.write("empty.txt", "")), "empty.txt: no merges");
   contains(load_error(folder.write("a.txt", "heading\nt h\nth\n")), "a.txt: line 3: expected two symbols");
+  CHECK(load_error(folder.write("long.txt", "heading\na " + std::string(3'000'000, 'b'))).size() < 500);
   contains(load_error(folder.write("b.txt", "heading\nt h\nt h\n")), "b.txt: token \"th\" has two ids");
   contains(load_error(folder.write("c.txt", "heading\nt xyz\n")),
            "c.txt: merge 1 (\"t\" and \"xyz\"): \"xyz\" is not a token");

@@ -227,6 +227,8 @@ Config parse_config(const std::string& text, const std::string& name) {
     const auto upto = std::min(text.size(), error.byte);
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(upto), '\n');
     fail_input(name, ": line ", line, ": not valid JSON");
+  } catch (const json::exception&) {  // a number beyond every range
+    fail_input(name, ": not valid JSON");
   }
   CHECK_INPUT(parsed.is_object(), name, ": expected an object, found ", kind_of(parsed));
   std::vector<Field> table = fields(config);

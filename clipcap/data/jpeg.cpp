@@ -60,6 +60,13 @@ bool decode(std::span<const std::byte> bytes, jpeg_decompress_struct& decoder, E
                   decoder.image_height);
     return false;
   }
+  // A block of 64 pixels takes a bit at the very least: what claims more pixels is not worth decoding.
+  if (int64_t{decoder.image_width} * decoder.image_height >
+      512 * static_cast<int64_t>(bytes.size()) + (1 << 20)) {
+    std::snprintf(error.message, sizeof error.message, "%u x %u pixels in %zu bytes", decoder.image_width,
+                  decoder.image_height, bytes.size());
+    return false;
+  }
   const bool cmyk = decoder.jpeg_color_space == JCS_CMYK || decoder.jpeg_color_space == JCS_YCCK;
   decoder.out_color_space = cmyk                                        ? JCS_CMYK
                             : decoder.jpeg_color_space == JCS_GRAYSCALE ? JCS_GRAYSCALE

@@ -77,7 +77,8 @@ ClipTokenizer::ClipTokenizer(ClipVocabulary vocabulary, const std::string& where
   }
   rules_.reserve(vocabulary_.merges.size());
   for (size_t rank = 0; rank < vocabulary_.merges.size(); ++rank) {
-    const auto& [left, right] = vocabulary_.merges[rank];
+    const std::string& left = vocabulary_.merges[rank].left;
+    const std::string& right = vocabulary_.merges[rank].right;
     const auto id = [&](const std::string& symbol) {
       const auto found = ids_.find(symbol);
       CHECK_INPUT(found != ids_.end(), where, ": merge ", rank + 1, " (\"", left, "\" and \"", right,

@@ -74,24 +74,20 @@ Entry parse_entry(const std::string& file, const std::string& name, const json& 
 json parse_header(const std::string& file, const char* begin, const char* end) {
   std::vector<std::set<std::string>> keys;
   size_t values = 0;
-  bool too_deep = false;
-  std::string duplicate;
   const json::parser_callback_t guard = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth > 8 || ++values > kMaxHeaderValues) too_deep = true;
-    if (too_deep) return false;
+    CHECK_INPUT(depth <= 8 && ++values <= kMaxHeaderValues, file,
+                ": the header nests deeper than a list of tensors, or has over ", kMaxHeaderValues,
+                " values");
     if (event == json::parse_event_t::object_start) keys.emplace_back();
     if (event == json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
     if (event == json::parse_event_t::key && !keys.empty()) {
       const auto& key = parsed.get_ref<const std::string&>();
-      if (!keys.back().insert(key).second && duplicate.empty()) duplicate = key;
+      CHECK_INPUT(keys.back().insert(key).second, file, ": \"", key, "\" appears twice in the header");
     }
     return true;
   };
   json header = json::parse(begin, end, guard, false);
-  CHECK_INPUT(!too_deep, file, ": the header nests deeper than a list of tensors, or has over ",
-              kMaxHeaderValues, " values");
   CHECK_INPUT(!header.is_discarded() && header.is_object(), file, ": the header is not a JSON object");
-  CHECK_INPUT(duplicate.empty(), file, ": \"", duplicate, "\" appears twice in the header");
   return header;
 }
 

@@ -237,6 +237,18 @@ TEST_CASE("safetensors with a hostile header cost neither memory nor time", "[te
   for (int i = 0; i < 400'000; ++i) many += "\"" + std::to_string(i) + "\":0,";
   CHECK_THROWS_AS(read_safetensors(with_header(many + "\"x\":0}")), InputError);
   CHECK_THROWS_AS(read_safetensors(with_header(std::string(3'000'000, '['))), InputError);
+  // So many well-formed entries once took a minute: the work must not grow with their square.
+  many = "{\"-\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}";
+  for (int i = 0; i < 120'000; ++i)
+    many += ",\"" + std::to_string(i) + "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}";
+  CHECK(message_of<InputError>([&] {
+          static_cast<void>(read_safetensors(with_header(many + "}")));
+        }).find("more than 50000 tensors") != std::string::npos);
+  many = "{\"__metadata__\":{\"-\":\"\"";
+  for (int i = 0; i < 20'000; ++i) many += ",\"" + std::to_string(i) + "\":\"\"";
+  CHECK(message_of<InputError>([&] {
+          static_cast<void>(read_safetensors(with_header(many + "}}")));
+        }).find("entries of metadata") != std::string::npos);
   CHECK_THROWS_AS(read_safetensors(with_header("{" + std::string(9'000'000, ' ') + "}")), InputError);
   CHECK_THROWS_AS(read_safetensors(with_header(
                       R"({"a":{"dtype":"U8","shape":[0,4611686018427387904,8],"data_offsets":[0,0]}})")),

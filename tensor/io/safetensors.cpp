@@ -17,7 +17,8 @@ static_assert(std::endian::native == std::endian::little,
 
 // Parsed, a header takes several times its bytes. The largest in use have some ten thousand tensors.
 constexpr uint64_t kMaxHeaderBytes = 8'000'000;
-constexpr size_t kMaxHeaderValues = 300'000;
+constexpr size_t kMostTensors = 50'000;
+constexpr size_t kMostMetadata = 10'000;
 
 struct NamedDType {
   const char* name;
@@ -30,66 +31,140 @@ constexpr NamedDType kDTypes[] = {{"F32", DType::f32},     {"BF16", DType::bf16}
 
 struct Entry {
   std::string name;
-  DType dtype;
+  DType dtype = DType::f32;
   Shape shape;
-  uint64_t begin;
-  uint64_t end;
+  uint64_t begin = 0;
+  uint64_t end = 0;
 };
 
-Entry parse_entry(const std::string& file, const std::string& name, const json& value) {
-  const std::string where = file + ": tensor \"" + name + "\"";
-  CHECK_INPUT(value.is_object() && value.contains("dtype") && value.contains("shape") &&
-                  value.contains("data_offsets"),
-              where, ": expected an object with dtype, shape and data_offsets");
-  const json& dtype = value["dtype"];
-  CHECK_INPUT(dtype.is_string(), where, ": dtype is not a string");
-  const auto known = std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const NamedDType& d) {
-    return dtype.get_ref<const std::string&>() == d.name;
-  });
-  CHECK_INPUT(known != std::end(kDTypes), where, ": dtype ", dtype.get_ref<const std::string&>(),
-              " is not supported (F32 BF16 F16 F64 I64 I32 I16 I8 U8 BOOL are)");
-  Entry entry{name, known->dtype, {}, 0, 0};
-  const json& shape = value["shape"];
-  CHECK_INPUT(shape.is_array() && shape.size() <= kMaxRank, where, ": shape is not a list of at most ",
-              kMaxRank, " sizes");
-  for (const json& size : shape) {
-    CHECK_INPUT(size.is_number_unsigned() && size.get<uint64_t>() <= (1ULL << 62), where,
-                ": bad size in shape");
-    entry.shape.append(static_cast<int64_t>(size.get<uint64_t>()));
-  }
-  const uint64_t bytes = detail::bytes_of(where, entry.shape, entry.dtype);
-  const json& offsets = value["data_offsets"];
-  CHECK_INPUT(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
-                  offsets[1].is_number_unsigned(),
-              where, ": data_offsets is not [begin, end]");
-  entry.begin = offsets[0].get<uint64_t>();
-  entry.end = offsets[1].get<uint64_t>();
-  CHECK_INPUT(entry.begin <= entry.end && entry.end - entry.begin == bytes, where, ": data_offsets [",
-              entry.begin, ", ", entry.end, "] hold ", entry.end - entry.begin, " bytes, ", entry.dtype, ' ',
-              shape.dump(), " needs ", bytes);
-  return entry;
-}
+// Takes the header as it is parsed: nothing but the list of tensors is ever built, and parsing ends at the
+// first thing that is wrong.
+class HeaderReader : public nlohmann::json_sax<json> {
+ public:
+  HeaderReader(std::string file, std::map<std::string, std::string>& metadata)
+      : file_(std::move(file)), metadata_(metadata) {}
 
-// nlohmann keeps the last of two equal keys; the format forbids them.
-json parse_header(const std::string& file, const char* begin, const char* end) {
-  std::vector<std::set<std::string>> keys;
-  size_t values = 0;
-  const json::parser_callback_t guard = [&](int depth, json::parse_event_t event, json& parsed) {
-    CHECK_INPUT(depth <= 8 && ++values <= kMaxHeaderValues, file,
-                ": the header nests deeper than a list of tensors, or has over ", kMaxHeaderValues,
-                " values");
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.empty()) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      CHECK_INPUT(keys.back().insert(key).second, file, ": \"", key, "\" appears twice in the header");
+  [[nodiscard]] std::vector<Entry>& entries() { return entries_; }
+
+  bool start_object(size_t) override {
+    ++depth_;
+    if (depth_ == 1) return true;
+    CHECK_INPUT(depth_ == 2 && !name_.empty_key, file_, ": the header nests deeper than a list of tensors");
+    in_metadata_ = name_.text == "__metadata__";
+    if (!in_metadata_) {
+      CHECK_INPUT(entries_.size() < kMostTensors, file_, ": more than ", kMostTensors, " tensors");
+      entries_.emplace_back().name = name_.text;
+      seen_ = 0;
     }
     return true;
+  }
+  bool end_object() override {
+    --depth_;
+    if (depth_ == 1 && !in_metadata_) finish_entry();
+    return true;
+  }
+  bool key(std::string& text) override {
+    if (depth_ == 1) {
+      CHECK_INPUT(names_.insert(text).second, file_, ": \"", text, "\" appears twice in the header");
+      name_ = {text, false};
+      return true;
+    }
+    field_ = text;
+    if (in_metadata_) return true;
+    const unsigned bit = field_ == "dtype" ? 1 : field_ == "shape" ? 2 : field_ == "data_offsets" ? 4 : 0;
+    CHECK_INPUT(bit == 0 || (seen_ & bit) == 0, where(), ": ", field_, " appears twice");
+    seen_ |= bit;
+    return true;
+  }
+  bool start_array(size_t) override {
+    CHECK_INPUT(depth_ == 2 && !in_metadata_ && !in_array_ && (field_ == "shape" || field_ == "data_offsets"),
+                depth_ == 2 ? where() : file_, ": a list where none belongs");
+    in_array_ = true;
+    numbers_.clear();
+    return true;
+  }
+  bool end_array() override {
+    in_array_ = false;
+    Entry& entry = entries_.back();
+    if (field_ == "shape") {
+      for (const uint64_t size : numbers_) {
+        CHECK_INPUT(size <= (1ULL << 62U), where(), ": bad size in shape");
+        entry.shape.append(static_cast<int64_t>(size));
+      }
+      return true;
+    }
+    CHECK_INPUT(numbers_.size() == 2, where(), ": data_offsets is not [begin, end]");
+    entry.begin = numbers_[0];
+    entry.end = numbers_[1];
+    return true;
+  }
+  bool number_unsigned(number_unsigned_t value) override {
+    if (!in_array_) return other();
+    CHECK_INPUT(numbers_.size() < kMaxRank, where(), ": ", field_, " has more than ", kMaxRank, " numbers");
+    numbers_.push_back(value);
+    return true;
+  }
+  bool string(string_t& text) override {
+    if (depth_ == 2 && in_metadata_ && !in_array_) {
+      metadata_[field_] = text;
+      CHECK_INPUT(metadata_.size() <= kMostMetadata, file_, ": more than ", kMostMetadata,
+                  " entries of metadata");
+      return true;
+    }
+    if (depth_ != 2 || field_ != "dtype" || in_array_) return other();
+    const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
+                                     [&](const NamedDType& d) { return text == d.name; });
+    CHECK_INPUT(known != std::end(kDTypes), where(), ": dtype ", text.substr(0, 40),
+                " is not supported (F32 BF16 F16 F64 I64 I32 I16 I8 U8 BOOL are)");
+    entries_.back().dtype = known->dtype;
+    return true;
+  }
+  bool null() override { return other(); }
+  bool boolean(bool) override { return other(); }
+  bool number_integer(number_integer_t) override { return other(); }
+  bool number_float(number_float_t, const string_t&) override { return other(); }
+  bool binary(binary_t&) override { return other(); }
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
+
+ private:
+  [[nodiscard]] std::string where() const { return file_ + ": tensor \"" + name_.text.substr(0, 200) + "\""; }
+
+  // A value that has no place where it stands. Fields that the format may get one day are passed over.
+  bool other() {
+    CHECK_INPUT(depth_ != 2 || !in_metadata_, file_, ": __metadata__.", field_.substr(0, 100),
+                " is not a string");
+    const bool unknown =
+        depth_ == 2 && !in_array_ && field_ != "dtype" && field_ != "shape" && field_ != "data_offsets";
+    CHECK_INPUT(unknown, depth_ >= 1 && !name_.empty_key ? where() : file_,
+                ": expected an object with dtype, shape and data_offsets");
+    return true;
+  }
+
+  void finish_entry() {
+    const Entry& entry = entries_.back();
+    CHECK_INPUT(seen_ == 7, where(), ": expected an object with dtype, shape and data_offsets");
+    const uint64_t bytes = detail::bytes_of(where(), entry.shape, entry.dtype);
+    CHECK_INPUT(entry.begin <= entry.end && entry.end - entry.begin == bytes, where(), ": data_offsets [",
+                entry.begin, ", ", entry.end, "] hold ", entry.end - entry.begin, " bytes, ", entry.dtype,
+                ' ', entry.shape, " needs ", bytes);
+  }
+
+  struct Name {
+    std::string text;
+    bool empty_key = true;  // none seen yet
   };
-  json header = json::parse(begin, end, guard, false);
-  CHECK_INPUT(!header.is_discarded() && header.is_object(), file, ": the header is not a JSON object");
-  return header;
-}
+  std::string file_;
+  std::map<std::string, std::string>& metadata_;
+  std::vector<Entry> entries_;
+  std::set<std::string> names_;
+  Name name_;          // of the tensor
+  std::string field_;  // dtype, shape, …
+  std::vector<uint64_t> numbers_;
+  int depth_ = 0;
+  unsigned seen_ = 0;
+  bool in_metadata_ = false;
+  bool in_array_ = false;
+};
 
 }  // namespace
 
@@ -110,20 +185,11 @@ TensorFile read_safetensors(std::shared_ptr<const MappedFile> mapped, const std:
   const auto* text = reinterpret_cast<const char*>(bytes.data()) + 8;
   CHECK_INPUT(header_bytes > 0 && text[0] == '{', file,
               ": not a safetensors file (the header does not begin with '{')");
-  const json header = parse_header(file, text, text + header_bytes);
+  HeaderReader reader(file, result.metadata);
+  const bool parsed = json::sax_parse(text, text + header_bytes, &reader);
+  CHECK_INPUT(parsed, file, ": the header is not a JSON object");
   const uint64_t data_bytes = bytes.size() - 8 - header_bytes;
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : header.items()) {
-    if (name == "__metadata__") {
-      CHECK_INPUT(value.is_object(), file, ": __metadata__ is not an object");
-      for (const auto& [key, text_value] : value.items()) {
-        CHECK_INPUT(text_value.is_string(), file, ": __metadata__.", key, " is not a string");
-        result.metadata[key] = text_value.get<std::string>();
-      }
-      continue;
-    }
-    entries.push_back(parse_entry(file, name, value));
-  }
+  std::vector<Entry>& entries = reader.entries();
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });

@@ -1,8 +1,11 @@
 // The clipcap program: parses the subcommand, runs it, turns exceptions into exit codes.
 //   0 done;  1 anything that is not the user's fault;  2 wrong input, one line on stderr;  130 Ctrl-C.
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "tensor/check.h"
 #include "tools/command.h"
@@ -16,6 +19,18 @@ void print_error(const char* text) {
     if (static_cast<unsigned char>(c) < 32) c = ' ';
   }
   std::fprintf(stderr, "clipcap: %s\n", line.c_str());
+}
+
+// The arguments as CLI11 wants them, the last one first. It reads an argument "[a, b]" as the list of a and
+// b; where arguments are texts, a space behind the bracket keeps it one text, which means the same to them.
+std::vector<std::string> reversed_arguments(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool texts = !arguments.empty() && (arguments[0] == "tokenize" || arguments[0] == "encode");
+  for (std::string& argument : arguments) {
+    if (texts && argument.starts_with('[') && argument.ends_with(']')) argument += ' ';
+  }
+  std::reverse(arguments.begin(), arguments.end());
+  return arguments;
 }
 
 }  // namespace
@@ -37,7 +52,7 @@ int main(int argc, char** argv) {
   clipcap::tools::add_tokenize(app, chosen);
   clipcap::tools::add_train_tokenizer(app, chosen);
   try {
-    app.parse(argc, argv);
+    app.parse(reversed_arguments(argc, argv));
     return chosen();
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);

@@ -53,12 +53,12 @@ std::vector<std::string> read_texts(const Options& options) {
   return texts;
 }
 
-// Ids separated by anything that is neither a digit nor a minus, so that --json's rows can be pasted.
+// Ids between spaces, commas and brackets, so that --json's rows can be pasted.
 std::vector<int32_t> parse_ids(const std::string& text) {
   std::vector<int32_t> ids;
   const char* end = text.data() + text.size();
   for (const char* at = text.data(); at != end;) {
-    if (*at == ' ' || *at == ',' || *at == '[' || *at == ']' || *at == '\r' || *at == '\t') {
+    if (*at == ' ' || *at == ',' || *at == '[' || *at == ']' || *at == '\r' || *at == '\n' || *at == '\t') {
       ++at;
       continue;
     }

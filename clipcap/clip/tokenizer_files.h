@@ -9,7 +9,9 @@
 //                                           split as OpenAI's reference does, whatever the file's layout.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "clipcap/clip/tokenizer.h"
 

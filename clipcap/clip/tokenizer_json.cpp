@@ -130,7 +130,8 @@ class Reader : public nlohmann::json_sax<json> {
   }
 
   void add_token(const std::string& token, uint64_t id, bool again_is_fine) {
-    CHECK_INPUT(!token.empty(), where(), ": an empty token");
+    CHECK_INPUT(!token.empty() && token.size() <= kLongestToken, where(), ": a token of ", token.size(),
+                " bytes; 1 to ", kLongestToken, " expected");
     CHECK_INPUT(id < kMostTokens, where(), ": id ", id, "; at most ", kMostTokens - 1, " expected");
     std::vector<std::string>& tokens = result_.vocabulary.tokens;
     if (tokens.size() <= id) tokens.resize(id + 1);
@@ -141,6 +142,8 @@ class Reader : public nlohmann::json_sax<json> {
   }
 
   void add_merge(ClipVocabulary::Merge merge) {
+    CHECK_INPUT(merge.left.size() + merge.right.size() <= kLongestToken, where(), ": a merge of more than ",
+                kLongestToken, " bytes");
     CHECK_INPUT(result_.vocabulary.merges.size() < kMostTokens, where(), ": more than ", kMostTokens,
                 " merges");
     result_.vocabulary.merges.push_back(std::move(merge));
@@ -188,6 +191,8 @@ TokenizerJson read_tokenizer_json(const std::filesystem::path& path) {
 }
 
 ClipVocabulary::Merge parse_merge(std::string_view line, const std::string& where) {
+  CHECK_INPUT(line.size() <= kLongestToken, where, ": ", line.size(), " bytes; at most ", kLongestToken,
+              " expected");
   const size_t space = line.find(' ');
   CHECK_INPUT(space != std::string_view::npos && space > 0 && space + 1 < line.size() &&
                   line.find(' ', space + 1) == std::string_view::npos,

@@ -25,5 +25,6 @@ struct TokenizerJson {
 void find_special_tokens(ClipVocabulary& vocabulary, const std::string& where);
 
 inline constexpr size_t kMostTokens = 1U << 17U;
+inline constexpr size_t kLongestToken = 1024;  // bytes; OpenAI's longest has 32
 
 }  // namespace clipcap

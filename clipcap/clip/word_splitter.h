@@ -2,6 +2,7 @@
 // are merged inside these pieces only.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>

@@ -482,15 +482,20 @@ TensorFile read_legacy(std::shared_ptr<const MappedFile> file, const std::string
     at += pickle.bytes;
     return pickle;
   };
+  // A hostile pickle is large: each is gone before the next is read.
   static_cast<void>(next("magic number"));
-  const Pickle version = next("protocol version");
-  CHECK_INPUT(version.at(version.root).kind == Kind::integer && version.at(version.root).integer == 1001,
-              name, ": a legacy checkpoint of an unknown protocol; 1001 is read");
-  const Pickle system = next("system information");
+  {
+    const Pickle version = next("protocol version");
+    CHECK_INPUT(version.at(version.root).kind == Kind::integer && version.at(version.root).integer == 1001,
+                name, ": a legacy checkpoint of an unknown protocol; 1001 is read");
+  }
   bool swapped = false;
-  const std::vector<PickleRef>& items = system.at(system.root).elements;
-  for (size_t i = 0; i + 1 < items.size(); i += 2) {
-    if (system.at(items[i]).text == "little_endian") swapped = system.at(items[i + 1]).integer == 0;
+  {
+    const Pickle system = next("system information");
+    const std::vector<PickleRef>& items = system.at(system.root).elements;
+    for (size_t i = 0; i + 1 < items.size(); i += 2) {
+      if (system.at(items[i]).text == "little_endian") swapped = system.at(items[i + 1]).integer == 0;
+    }
   }
   const Pickle objects = next("objects");
   const Pickle keys = next("storage keys");

@@ -66,6 +66,24 @@ bool has_grey_palette(std::span<const std::byte> bytes, uint32_t bits) {
   return true;
 }
 
+// stb_image believes a PNG's chunk lengths and unpacks whatever its data hold: gives the reason for refusing
+// a file whose chunks do not fit it, or that has more data than its pixels can need.
+const char* png_defect(std::span<const std::byte> bytes) {
+  const uint64_t channels = 4;
+  const uint64_t row = uint64_t{big_endian(bytes, 16, 4)} * channels * 2 + 8;
+  const uint64_t raw = 2 * row * big_endian(bytes, 20, 4);  // twice: interlaced rows are padded
+  uint64_t data = 0;
+  for (size_t at = 8; at + 12 <= bytes.size();) {
+    const uint64_t length = big_endian(bytes, at, 4);
+    if (length > bytes.size() - at - 12) return "a chunk reaches past the end";
+    const uint32_t name = big_endian(bytes, at + 4, 4);
+    if (name == 0x49444154) data += length;  // IDAT
+    if (name == 0x49454e44) break;           // IEND
+    at += 12 + static_cast<size_t>(length);
+  }
+  return data > raw + raw / 8 + 65536 ? "more data than pixels" : nullptr;
+}
+
 // The mode in which Pillow opens the picture.
 PixelMode mode_of(std::span<const std::byte> bytes) {
   if (begins_with(bytes, "BM")) {
@@ -167,6 +185,10 @@ Image read_picture(const std::filesystem::path& path) {
   CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; a picture has at most ",
               kMostBytes);
   if (begins_with(bytes, "\xff\xd8")) return read_jpeg(bytes, path.string());
+  if (begins_with(bytes, "\x89PNG")) {
+    const char* defect = png_defect(bytes);
+    CHECK_INPUT(defect == nullptr, path.string(), ": broken picture (", defect, ")");
+  }
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(bytes.size());
   int width = 0;

@@ -58,6 +58,12 @@ void MappedFile::forget_pages() const {
 namespace detail {
 
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  CHECK_INPUT(std::filesystem::is_directory(folder, error), path.string(),
+              ": cannot be written: no such folder");
+  CHECK_INPUT(!std::filesystem::is_directory(path, error), path.string(),
+              ": cannot be written: it is a folder");
   std::filesystem::path name = path;
   name += ".tmp." + std::to_string(::getpid());
   return name;

@@ -27,8 +27,8 @@ class MappedFile {
 };
 
 /// Writes `path` so that a kill at any moment leaves either the old file or the new one: `write` fills a
-/// temporary file beside it, which is flushed to the disk and renamed. Throws Error when the disk does not
-/// take it.
+/// temporary file beside it, which is flushed to the disk and renamed. Throws InputError when there is no
+/// such folder or `path` is one, Error when the disk does not take it.
 template <class Write>
 void replace_file(const std::filesystem::path& path, Write&& write);
 

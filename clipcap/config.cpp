@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "clipcap/fusion.h"
+#include "tensor/io/json_text.h"
 #include "tensor/io/mapped_file.h"
 
 namespace clipcap {
@@ -24,10 +25,10 @@ const char* kind_of(const json& value) { return value.type_name(); }
 Field field(std::string key, int64_t& target, int64_t least, int64_t most, std::string comment) {
   return {std::move(key), std::move(comment), [&target] { return json(target); },
           [&target, least, most](const json& value, const std::string& where) {
-            CHECK_INPUT(value.is_number_integer(), where, ": expected an integer, found ", value.dump());
+            CHECK_INPUT(value.is_number_integer(), where, ": expected an integer, found ", shown(value));
             CHECK_INPUT(value.is_number_unsigned() ? value.get<uint64_t>() <= static_cast<uint64_t>(most)
                                                    : value.get<int64_t>() <= most,
-                        where, ": ", value.dump(), " is above ", most);
+                        where, ": ", shown(value), " is above ", most);
             target = value.get<int64_t>();
             CHECK_INPUT(target >= least, where, ": ", target, " is below ", least);
           }};
@@ -36,7 +37,7 @@ Field field(std::string key, int64_t& target, int64_t least, int64_t most, std::
 Field field(std::string key, double& target, double least, double most, std::string comment) {
   return {std::move(key), std::move(comment), [&target] { return json(target); },
           [&target, least, most](const json& value, const std::string& where) {
-            CHECK_INPUT(value.is_number(), where, ": expected a number, found ", value.dump());
+            CHECK_INPUT(value.is_number(), where, ": expected a number, found ", shown(value));
             target = value.get<double>();
             CHECK_INPUT(target >= least && target <= most, where, ": ", target, " is outside [", least, ", ",
                         most, "]");
@@ -46,7 +47,7 @@ Field field(std::string key, double& target, double least, double most, std::str
 Field field(std::string key, bool& target, std::string comment) {
   return {std::move(key), std::move(comment), [&target] { return json(target); },
           [&target](const json& value, const std::string& where) {
-            CHECK_INPUT(value.is_boolean(), where, ": expected true or false, found ", value.dump());
+            CHECK_INPUT(value.is_boolean(), where, ": expected true or false, found ", shown(value));
             target = value.get<bool>();
           }};
 }
@@ -54,7 +55,7 @@ Field field(std::string key, bool& target, std::string comment) {
 Field field(std::string key, std::string& target, std::vector<std::string> allowed, std::string comment) {
   return {std::move(key), std::move(comment), [&target] { return json(target); },
           [&target, allowed](const json& value, const std::string& where) {
-            CHECK_INPUT(value.is_string(), where, ": expected a string, found ", value.dump());
+            CHECK_INPUT(value.is_string(), where, ": expected a string, found ", shown(value));
             const std::string text = value.get<std::string>();
             std::string list;
             for (const std::string& word : allowed) list += (list.empty() ? "" : ", ") + word;
@@ -67,12 +68,12 @@ Field field(std::string key, std::string& target, std::vector<std::string> allow
 Field subdecoder_field(std::string key, std::vector<std::string>& target, std::string comment) {
   return {std::move(key), std::move(comment), [&target] { return json(target); },
           [&target](const json& value, const std::string& where) {
-            CHECK_INPUT(value.is_array(), where, ": expected a list, found ", value.dump());
+            CHECK_INPUT(value.is_array(), where, ": expected a list, found ", shown(value));
             std::vector<std::string> chosen;
             for (const char* name : {"intention", "effect", "attribute"}) {  // kept in this order
               if (std::find(value.begin(), value.end(), json(name)) != value.end()) chosen.emplace_back(name);
             }
-            CHECK_INPUT(chosen.size() == value.size(), where, ": ", value.dump(),
+            CHECK_INPUT(chosen.size() == value.size(), where, ": ", shown(value),
                         "; expected any of \"intention\", \"effect\", \"attribute\", each once");
             target = chosen;
           }};
@@ -85,7 +86,7 @@ Field alpha_field(std::string key, std::vector<double>& target, std::string comm
             for (size_t i = 0; good && i < 4; ++i) {
               good = value[i].is_number() && value[i].get<double>() >= 0 && value[i].get<double>() <= 1e6;
             }
-            CHECK_INPUT(good, where, ": expected four numbers from 0 on, found ", value.dump());
+            CHECK_INPUT(good, where, ": expected four numbers from 0 on, found ", shown(value));
             target = value.get<std::vector<double>>();
           }};
 }
@@ -210,26 +211,18 @@ void assign(std::vector<Field>& table, const std::string& key, const json& value
     if (f.key == key) return f.set(value, name + ": " + key);
   }
   if (group) fail_input(name, ": ", key, ": expected an object, found ", kind_of(value));
+  const std::string begin = key.substr(0, 60);
   const auto nearest = std::min_element(table.begin(), table.end(), [&](const Field& a, const Field& b) {
-    return edit_distance(a.key, key) < edit_distance(b.key, key);
+    return edit_distance(a.key, begin) < edit_distance(b.key, begin);
   });
-  fail_input(name, ": unknown key \"", key, "\"; did you mean \"", nearest->key, "\"?");
+  fail_input(name, ": unknown key \"", begin, "\"; did you mean \"", nearest->key, "\"?");
 }
 
 }  // namespace
 
 Config parse_config(const std::string& text, const std::string& name) {
   Config config;
-  json parsed;
-  try {
-    parsed = json::parse(text, nullptr, true, true);
-  } catch (const json::parse_error& error) {
-    const auto upto = std::min(text.size(), error.byte);
-    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(upto), '\n');
-    fail_input(name, ": line ", line, ": not valid JSON");
-  } catch (const json::exception&) {  // a number beyond every range
-    fail_input(name, ": not valid JSON");
-  }
+  const json parsed = parse_json(text, name, true);
   CHECK_INPUT(parsed.is_object(), name, ": expected an object, found ", kind_of(parsed));
   std::vector<Field> table = fields(config);
   assign_members(table, "", parsed, name);
@@ -254,8 +247,8 @@ void set_config_key(Config& config, const std::string& assignment) {
   const size_t equals = assignment.find('=');
   CHECK_INPUT(equals != std::string::npos && equals > 0, "--set ", assignment, ": expected key=value");
   const std::string text = assignment.substr(equals + 1);
-  json value = json::parse(text, nullptr, false, true);
-  if (value.is_discarded()) value = text;  // a bare word
+  json value = text;  // a bare word
+  if (json::accept(text, true)) value = parse_json(text, "--set " + assignment.substr(0, equals), true);
   std::vector<Field> table = fields(config);
   assign(table, assignment.substr(0, equals), value, "--set");
   finish_config(config, "--set");

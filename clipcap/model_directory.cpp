@@ -5,6 +5,7 @@
 
 #include "clipcap/encoder_file.h"
 #include "nn/init.h"
+#include "tensor/io/json_text.h"
 #include "tensor/io/safetensors.h"
 
 namespace clipcap {
@@ -25,12 +26,6 @@ uint64_t metadata_number(const TensorFile& file, const std::string& name, const 
   CHECK_INPUT(error == std::errc() && end == text.data() + text.size(), name, ": metadata \"", key,
               "\" is \"", text, "\", expected a number");
   return value;
-}
-
-json parse_json_file(const std::filesystem::path& path) {
-  json parsed = json::parse(read_text_file(path, 256U << 20U), nullptr, false);
-  CHECK_INPUT(!parsed.is_discarded(), path.string(), ": not valid JSON");
-  return parsed;
 }
 
 std::unique_ptr<CaptionModel> make_captioner(const Config& config, const Vocabularies& vocabularies,
@@ -85,7 +80,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   LoadedModel loaded;
   loaded.config = parse_config(read_text_file(config_name, 1 << 20), config_name);
   const std::filesystem::path vocab_path = directory / "vocab.json";
-  const json vocab = parse_json_file(vocab_path);
+  const json vocab = parse_json(read_text_file(vocab_path, 256U << 20U), vocab_path.string());
   for (const char* name : {"caption", "commonsense"}) {
     CHECK_INPUT(vocab.is_object() && vocab.contains(name), vocab_path.string(), ": \"", name,
                 "\" is missing");
@@ -144,11 +139,11 @@ void check_resumable(const std::filesystem::path& directory, const Config& confi
   const std::string name = checkpoint_path(directory).string();
   const TensorFile file = read_safetensors(name);
   const auto saved = file.metadata.find("config");
-  const json before = saved != file.metadata.end() ? json::parse(saved->second, nullptr, false) : json();
+  const json before = saved != file.metadata.end() ? parse_json(saved->second, name) : json();
   if (!before.is_object() || !before.contains("encoder") || !before["encoder"].is_object()) return;
   const json& hash = before["encoder"].contains("sha256") ? before["encoder"]["sha256"] : json("");
   CHECK_INPUT(hash == json(config.encoder.sha256), name,
-              ": the run began with another encoder.weights (SHA-256 ", hash.dump(), ", now \"",
+              ": the run began with another encoder.weights (SHA-256 ", shown(hash), ", now \"",
               config.encoder.sha256, "\")");
 }
 

@@ -105,6 +105,11 @@ TEST_CASE("CLIP checkpoints: the other activation when asked, and by the family 
   CHECK(message_of<InputError>([&] {
           static_cast<void>(read_clip_checkpoint(alone));
         }).find("config.json: hidden_act") != std::string::npos);
+  folder.write("config.json", R"({"vision_config": {"hidden_act": )" + std::string(500'000, '[') +
+                                  std::string(500'000, ']') + "}}");
+  CHECK(message_of<InputError>([&] {
+          static_cast<void>(read_clip_checkpoint(alone));
+        }).find("nested deeper") != std::string::npos);
   folder.write("config.json", R"({"model": {"frames": 3}})");  // somebody else's
   CHECK(read_clip_checkpoint(alone).activation == Activation::quick_gelu);
 }

@@ -188,6 +188,13 @@ TEST_CASE("configuration: comments, overrides, helpful errors", "[model]") {
   CHECK(error_of(R"({"model": {"fusion": {"scales": 4}}})").find("above 3") != std::string::npos);
   CHECK(error_of("{\n\n\"a\": }").find("line 3") != std::string::npos);
   CHECK(error_of(R"({"loss": {"alpha": [1, 2]}})").find("four numbers") != std::string::npos);
+  // Hostile ones: once an overflow of the stack, an exception of another kind, and half a minute.
+  CHECK(error_of(R"({"model": {"subdecoders": {"a":)" + std::string(400'000, '[')).find("nested deeper") !=
+        std::string::npos);
+  CHECK(error_of(R"({"train": {"lr": 1e999}})").find("out of range") != std::string::npos);
+  CHECK(error_of("{\"" + std::string(1'000'000, 'k') + "\": 1}").size() < 200);
+  CHECK(error_of(R"({"loss": {"alpha": [)" + std::string(1'000'000, ' ') + R"("x"]}})").size() < 200);
+  CHECK(error_of(R"({"train": {"seed": ")" + std::string(1'000'000, 'x') + R"("}})").size() < 200);
   for (const Preset& preset : presets()) {
     const Config loaded = load_config(preset.name);
     CHECK(print_config(parse_config(print_config(loaded), "printed")) == print_config(loaded));

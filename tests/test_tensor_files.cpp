@@ -8,6 +8,7 @@
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/damage.h"
+#include "tests/fuzz/zip_writer.h"
 #include "tests/temporary_folder.h"
 
 namespace clipcap {
@@ -159,6 +160,42 @@ TEST_CASE("torch files cut at every length and with damaged bytes end in an Inpu
     }
     for (unsigned variant = 0; variant < 1500; ++variant) static_cast<void>(reads(damaged(whole, variant)));
   }
+}
+
+TEST_CASE("a legacy file's storage that two dtypes share is aligned for both", "[tensor_files]") {
+  using namespace std::string_literals;
+  const TemporaryFolder folder("legacy_shared");
+  const auto tensor = [](const std::string& type, char size) {
+    return "ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\n"s + type +
+           "Storage\nU\x01"s
+           "0U\x03"s
+           "cpuK\x08tQK\x00K"s +
+           size + "\x85K\x01\x85\x89}tR"s;
+  };
+  for (size_t padding = 0; padding < 4; ++padding) {  // the storage begins at any byte
+    const std::string bytes =
+        "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}."s +
+        "\x80\x02](" + std::string(padding, 'N') + tensor("Byte", '\x08') + tensor("Float", '\x02') + "e." +
+        "\x80\x02]U\x01"s
+        "0a."s +
+        raw<uint64_t>({2}) + raw<float>({1.5F, -2});
+    const auto tensors = read_tensor_file(folder.write("x.pt", bytes)).tensors;
+    REQUIRE(tensors.size() == 2);
+    const Tensor& floats = tensors.at(std::to_string(padding + 1));
+    CHECK(reinterpret_cast<uintptr_t>(floats.raw()) % 4 == 0);
+    CHECK(floats.to_vector<float>() == std::vector<float>{1.5F, -2});
+  }
+}
+
+TEST_CASE("a long list of nothing that is met very often is refused", "[tensor_files]") {
+  const TemporaryFolder folder("pickle_often");
+  std::string pickle("\x80\x02](](" + std::string(400'000, 'N') + "eq");
+  pickle += '\0';
+  for (int i = 0; i < 150'000; ++i) pickle += std::string("h\0", 2);
+  const auto path = folder.write("x.pt", fuzz::stored_zip({{"a/data.pkl", pickle + "e."}}));
+  CHECK(message_of<InputError>([&] {
+          static_cast<void>(read_tensor_file(path));
+        }).find("elements in its containers") != std::string::npos);
 }
 
 TEST_CASE(".npy files: dtypes, versions, orders, shapes", "[tensor_files]") {

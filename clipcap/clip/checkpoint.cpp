@@ -8,6 +8,7 @@
 
 #include "clipcap/clip/checkpoint_names.h"
 #include "nn/init.h"
+#include "tensor/io/json_text.h"
 
 namespace clipcap {
 namespace {
@@ -17,6 +18,7 @@ using nlohmann::json;
 using Tensors = std::map<std::string, Tensor>;
 
 constexpr int64_t kMostLayers = 256;
+constexpr int64_t kMostWidth = 1 << 16;
 
 // What a configuration file beside the checkpoint says.
 struct BesideConfig {
@@ -36,9 +38,7 @@ json json_beside(const std::filesystem::path& checkpoint, const char* name, std:
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return json();
   file = path.string();
-  json parsed = json::parse(read_text_file(path, 1U << 20U), nullptr, false);
-  CHECK_INPUT(!parsed.is_discarded(), file, ": not valid JSON");
-  return parsed;
+  return parse_json(read_text_file(path, 1U << 20U), file);
 }
 
 // Hugging Face's config.json: {"vision_config": {"hidden_act", "num_attention_heads"}, "text_config": …}.
@@ -58,7 +58,7 @@ BesideConfig read_hugging_face_config(const std::filesystem::path& checkpoint) {
     if (!tower.contains("hidden_act")) continue;
     const std::string name = tower["hidden_act"].is_string() ? tower["hidden_act"].get<std::string>() : "";
     CHECK_INPUT(name == "quick_gelu" || name == "gelu", result.file, ": hidden_act ",
-                tower["hidden_act"].dump(), "; quick_gelu and gelu are known");
+                shown(tower["hidden_act"]), "; quick_gelu and gelu are known");
     result.activation = name == "gelu" ? Activation::gelu : Activation::quick_gelu;
   }
   result.vision_heads = whole_number(vision, "num_attention_heads");
@@ -226,7 +226,9 @@ class Reader {
     }
     const auto choose = [&](int64_t width, int64_t said) {
       const int64_t heads = said > 0 ? said : usual_heads(width);
-      CHECK_INPUT(width > 0 && width % heads == 0, name_, ": ", heads, " heads ",
+      CHECK_INPUT(width > 0 && width <= kMostWidth, name_, ": a tower of width ", width, "; 1 to ",
+                  kMostWidth, " are read");
+      CHECK_INPUT(width % heads == 0, name_, ": ", heads, " heads ",
                   said > 0 ? "(from " + beside.file + ") " : "(64 wide, as usual) ",
                   "do not divide the width ", width,
                   "; a config.json beside the file can say how many there are");

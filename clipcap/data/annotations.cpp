@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "tensor/check.h"
+#include "tensor/io/json_text.h"
 #include "tensor/io/mapped_file.h"
 
 namespace clipcap {
@@ -14,41 +15,13 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMostBytes = 512U << 20U;
-constexpr int kMostDepth = 32;
 
 json parse_file(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; at most ", kMostBytes,
               " expected");
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  bool too_deep = false;
-  // Depth is checked on the raw text: cheap, and before the parser builds anything.
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < bytes.size() && !too_deep; ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '{' || c == '[') {
-      too_deep = ++depth > kMostDepth;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  CHECK_INPUT(!too_deep, path.string(), ": JSON nested deeper than ", kMostDepth, " levels");
-  try {
-    return json::parse(text, text + bytes.size());
-  } catch (const json::parse_error& error) {
-    const size_t upto = std::min(bytes.size(), error.byte);
-    fail_input(path.string(), ": line ", 1 + std::count(text, text + upto, '\n'), " (byte ", upto,
-               "): not valid JSON");
-  } catch (const json::exception&) {
-    fail_input(path.string(), ": not valid JSON (a number is out of range)");
-  }
+  return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
 }
 
 const json& member(const json& object, const char* key, const std::string& where) {
@@ -260,7 +233,7 @@ std::vector<std::string> split_words(const std::string& text) {
     // stay: they are words of MSR-VTT's captions, whose counts are known.
     while (!word.empty() && std::string_view(".,!?;\"").find(word.back()) != std::string_view::npos)
       word.pop_back();
-    while (!word.empty() && word.front() == '"') word.erase(word.begin());
+    word.erase(0, word.find_first_not_of('"'));
     if (!word.empty() && !dropped.contains(word)) words.push_back(word);
     word.clear();
   };

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/check.h"
+#include "tensor/io/json_text.h"
 #include "tensor/io/mapped_file.h"
 
 namespace clipcap {
@@ -54,7 +55,7 @@ Vocabulary Vocabulary::build(const std::vector<std::vector<std::string>>& senten
 
 Vocabulary Vocabulary::from_v2c_info(const std::filesystem::path& path) {
   const std::string name = path.string();
-  const json parsed = json::parse(read_text_file(path, 512U << 20U), nullptr, false);
+  const json parsed = parse_json(read_text_file(path, 512U << 20U), name);
   CHECK_INPUT(parsed.is_object() && parsed.contains("ix_to_word") && parsed["ix_to_word"].is_object(), name,
               ": expected an object with \"ix_to_word\"");
   const json& table = parsed["ix_to_word"];

@@ -89,6 +89,13 @@ class StorageSource {
   virtual std::shared_ptr<Storage> find(std::string_view key, size_t element, const std::string& where) = 0;
 
  protected:
+  struct Known {
+    std::shared_ptr<Storage> storage;
+    size_t element;  // bytes, of those who asked first
+  };
+  static bool is_aligned(const Storage& storage, size_t element) {
+    return reinterpret_cast<uintptr_t>(storage.data()) % element == 0;
+  }
   // A view into the file where that is possible.
   static std::shared_ptr<Storage> make(std::span<const std::byte> data, size_t element, bool swapped,
                                        const std::shared_ptr<const MappedFile>& file) {
@@ -128,6 +135,7 @@ class TensorCollector {
     CHECK_INPUT(++visits_ <= kMostVisits, where_, ": more than ", kMostVisits,
                 " values below its containers");
     const PickleValue& value = pickle_.at(ref);
+    look_at(value.elements.size());
     switch (value.kind) {
       case Kind::tuple:
       case Kind::list:
@@ -173,6 +181,13 @@ class TensorCollector {
   }
 
  private:
+  // Numbers and texts cost little, yet a container of very many may be met very often.
+  void look_at(size_t elements) {
+    constexpr size_t kMostElements = 4'000'000;
+    elements_ += elements;
+    CHECK_INPUT(elements_ <= kMostElements, where_, ": more than ", kMostElements,
+                " elements in its containers");
+  }
   [[nodiscard]] bool may_hold_tensors(PickleRef ref) const {
     const Kind kind = pickle_.at(ref).kind;
     return kind == Kind::tuple || kind == Kind::list || kind == Kind::set || kind == Kind::dict ||
@@ -198,6 +213,7 @@ class TensorCollector {
     }
   }
   void collect_pairs(PickleRef list, int depth) {
+    look_at(pickle_.at(list).elements.size());
     for (const PickleRef pair : pickle_.at(list).elements) {
       const std::vector<PickleRef>& item = pickle_.at(pair).elements;
       if (item.size() == 2) collect_item(item[0], item[1], depth);
@@ -327,6 +343,7 @@ class TensorCollector {
   TensorFile& result_;
   std::string name_;  // of the value being looked at
   size_t visits_ = 0;
+  size_t elements_ = 0;
   size_t name_bytes_ = 0;
   size_t bytes_left_ = 0;
 };
@@ -344,8 +361,7 @@ class ZipStorages : public StorageSource {
     if (known != storages_.end()) {
       CHECK_INPUT(known->second.element == element || !swapped_, where,
                   ": its storage is shared with another dtype");
-      if (reinterpret_cast<uintptr_t>(known->second.storage->data()) % element == 0)
-        return known->second.storage;
+      if (is_aligned(*known->second.storage, element)) return known->second.storage;
     }
     CHECK_INPUT(key.size() <= 200, where, ": its storage's key has ", key.size(), " bytes");
     for (const std::string& folder : folders_) {
@@ -359,10 +375,6 @@ class ZipStorages : public StorageSource {
   }
 
  private:
-  struct Known {
-    std::shared_ptr<Storage> storage;
-    size_t element;
-  };
   const ZipArchive& archive_;
   std::vector<std::string> folders_;
   bool swapped_;
@@ -443,17 +455,23 @@ class LegacyStorages : public StorageSource {
 
   std::shared_ptr<Storage> find(std::string_view key, size_t element, const std::string& where) override {
     const auto known = storages_.find(key);
-    if (known != storages_.end()) return known->second;
+    if (known != storages_.end()) {
+      CHECK_INPUT(known->second.element == element || !swapped_, where,
+                  ": its storage is shared with another dtype");
+      if (is_aligned(*known->second.storage, element)) return known->second.storage;
+    }
     const auto found = data_.find(key);
     CHECK_INPUT(found != data_.end(), where, ": its storage \"", key.substr(0, 100), "\" is not in the file");
-    return storages_[std::string(key)] = make(found->second, element, swapped_, file_);
+    const auto storage = make(found->second, element, swapped_, file_);
+    storages_[std::string(key)] = {storage, element};
+    return storage;
   }
 
  private:
   std::shared_ptr<const MappedFile> file_;
   bool swapped_ = false;
   std::map<std::string, std::span<const std::byte>, std::less<>> data_;
-  std::map<std::string, std::shared_ptr<Storage>, std::less<>> storages_;
+  std::map<std::string, Known, std::less<>> storages_;
 };
 
 TensorFile read_legacy(std::shared_ptr<const MappedFile> file, const std::string& name) {
@@ -464,15 +482,20 @@ TensorFile read_legacy(std::shared_ptr<const MappedFile> file, const std::string
     at += pickle.bytes;
     return pickle;
   };
+  // A hostile pickle is large: each is gone before the next is read.
   static_cast<void>(next("magic number"));
-  const Pickle version = next("protocol version");
-  CHECK_INPUT(version.at(version.root).kind == Kind::integer && version.at(version.root).integer == 1001,
-              name, ": a legacy checkpoint of an unknown protocol; 1001 is read");
-  const Pickle system = next("system information");
+  {
+    const Pickle version = next("protocol version");
+    CHECK_INPUT(version.at(version.root).kind == Kind::integer && version.at(version.root).integer == 1001,
+                name, ": a legacy checkpoint of an unknown protocol; 1001 is read");
+  }
   bool swapped = false;
-  const std::vector<PickleRef>& items = system.at(system.root).elements;
-  for (size_t i = 0; i + 1 < items.size(); i += 2) {
-    if (system.at(items[i]).text == "little_endian") swapped = system.at(items[i + 1]).integer == 0;
+  {
+    const Pickle system = next("system information");
+    const std::vector<PickleRef>& items = system.at(system.root).elements;
+    for (size_t i = 0; i + 1 < items.size(); i += 2) {
+      if (system.at(items[i]).text == "little_endian") swapped = system.at(items[i + 1]).integer == 0;
+    }
   }
   const Pickle objects = next("objects");
   const Pickle keys = next("storage keys");

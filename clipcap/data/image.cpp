@@ -73,9 +73,9 @@ const char* png_defect(std::span<const std::byte> bytes) {
   const uint64_t row = uint64_t{big_endian(bytes, 16, 4)} * channels * 2 + 8;
   const uint64_t raw = 2 * row * big_endian(bytes, 20, 4);  // twice: interlaced rows are padded
   uint64_t data = 0;
-  for (size_t at = 8; at + 12 <= bytes.size();) {
+  for (size_t at = 8; at + 8 <= bytes.size();) {
     const uint64_t length = big_endian(bytes, at, 4);
-    if (length > bytes.size() - at - 12) return "a chunk reaches past the end";
+    if (length + 12 > bytes.size() - at) return "a chunk reaches past the end";
     const uint32_t name = big_endian(bytes, at + 4, 4);
     if (name == 0x49444154) data += length;  // IDAT
     if (name == 0x49454e44) break;           // IEND

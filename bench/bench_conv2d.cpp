@@ -1,7 +1,7 @@
 // Convolution: layers of ResNet-152, each beside a packed linear layer of as many FLOPs, and the whole
 // encoder.
 #include "bench/common.h"
-#include "clipcap/clip/resnet.h"
+#include "clipcap/encoders/resnet.h"
 #include "tensor/kernels/packed_linear.h"
 #include "tensor/kernels/pool2d.h"
 

@@ -15,11 +15,11 @@
 #include <string>
 #include <vector>
 
-#include "clipcap/clip/towers.h"
-#include "clipcap/config.h"
-#include "clipcap/decoder.h"
-#include "clipcap/fusion.h"
-#include "clipcap/vis2text.h"
+#include "clipcap/encoders/towers.h"
+#include "clipcap/config/config.h"
+#include "clipcap/parts/text_decoder.h"
+#include "clipcap/parts/fusion.h"
+#include "clipcap/parts/vis2text.h"
 
 namespace clipcap {
 

@@ -3,7 +3,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "clipcap/encoder_file.h"
+#include "clipcap/encoders/encoder_file.h"
 #include "nn/init.h"
 #include "tensor/io/json_text.h"
 #include "tensor/io/safetensors.h"

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "clipcap/data/vocabulary.h"
+#include "clipcap/text/vocabulary.h"
 #include "clipcap/model.h"
 #include "nn/optim.h"
 

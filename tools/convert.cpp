@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "clipcap/clip/checkpoint.h"
+#include "clipcap/encoders/clip_checkpoint.h"
 #include "tensor/io/safetensors.h"
 #include "tools/command.h"
 

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "clipcap/data/drawn_clips.h"
+#include "clipcap/world/drawn_clips.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {

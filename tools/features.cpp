@@ -4,10 +4,10 @@
 #include <memory>
 
 #include "clipcap/data/annotations.h"
-#include "clipcap/data/sha256.h"
-#include "clipcap/encoder_file.h"
-#include "clipcap/feature_file.h"
-#include "clipcap/features.h"
+#include "clipcap/cache/sha256.h"
+#include "clipcap/encoders/encoder_file.h"
+#include "clipcap/data/feature_file.h"
+#include "clipcap/data/feature_extractor.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "clipcap/gradcheck_suite.h"
+#include "clipcap/training/gradcheck_suite.h"
 #include "tensor/check.h"
 #include "tools/command.h"
 

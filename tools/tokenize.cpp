@@ -5,7 +5,7 @@
 #include <iostream>
 #include <memory>
 
-#include "clipcap/clip/tokenizer.h"
+#include "clipcap/text/tokenizer.h"
 #include "tensor/check.h"
 #include "tools/command.h"
 

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "clipcap/trainer.h"
+#include "clipcap/training/trainer.h"
 #include "tensor/check.h"
 #include "tools/command.h"
 

@@ -4,8 +4,8 @@
 #include <iostream>
 #include <memory>
 
-#include "clipcap/clip/tokenizer_files.h"
-#include "clipcap/clip/tokenizer_trainer.h"
+#include "clipcap/text/tokenizer_files.h"
+#include "clipcap/text/tokenizer_trainer.h"
 #include "tensor/check.h"
 #include "tools/command.h"
 

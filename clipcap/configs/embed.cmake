@@ -2,7 +2,7 @@
 # finds them without any path.
 file(GLOB_RECURSE files RELATIVE ${DIRECTORY} ${DIRECTORY}/*.json)
 list(SORT files)
-set(text "#include \"clipcap/config.h\"\n\nnamespace clipcap {\nstd::span<const Preset> presets() {\n  static const Preset table[] = {\n")
+set(text "#include \"clipcap/config/config.h\"\n\nnamespace clipcap {\nstd::span<const Preset> presets() {\n  static const Preset table[] = {\n")
 foreach(file IN LISTS files)
   file(READ ${DIRECTORY}/${file} content)
   string(REGEX REPLACE "\\.json$" "" name ${file})

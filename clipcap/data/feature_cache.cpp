@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <span>
 
-#include "clipcap/data/image.h"
-#include "clipcap/data/sha256.h"
+#include "clipcap/media/image.h"
+#include "clipcap/cache/sha256.h"
 #include "tensor/io/safetensors.h"
 
 namespace clipcap {

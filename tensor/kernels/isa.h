@@ -2,7 +2,7 @@
 // namespace of its own (CLIPCAP_ISA, set by CMake); the choice is made at run time, so one binary serves
 // every x86-64 with AVX2. Those files use raw pointers, tensor/kernels/simd.h and tensor/parallel.h only: a
 // std:: template instantiated there could be merged by the linker with the copy that ordinary code calls, and
-// then run AVX-512 code on a machine that has none (tests/isa_symbols.cmake looks for that).
+// then run AVX-512 code on a machine that has none (tests/tensor/isa_symbols.cmake looks for that).
 #pragma once
 
 namespace clipcap {

@@ -1,0 +1,53 @@
+// The file that an image encoder (and the text encoder beside it) comes from: which kind it is, what it
+// holds, and whether it is still the one that a model was trained on.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "clipcap/encoders/towers.h"
+#include "clipcap/config/config.h"
+
+namespace clipcap {
+
+/// What encoder.weights holds, ready to run.
+struct Encoders {
+  std::unique_ptr<ImageEncoder> image;  // null where the file has none, or it was not asked for
+  std::unique_ptr<TextTower> text;
+  double logit_scale = 1;   // factor of the cosine similarities
+  std::string description;  // one line for people: names, geometry, activation and where it comes from
+};
+
+struct EncoderLoadOptions {
+  std::string activation = "auto";  // or quick_gelu, gelu
+  bool image = true;
+  bool text = true;
+  bool pack = true;  // for inference only
+};
+
+/// A CLIP of any layout (clip/checkpoint.h) or torchvision's ResNet (clip/resnet.h). InputError names the
+/// file.
+[[nodiscard]] Encoders load_encoders(const std::filesystem::path& path,
+                                     const EncoderLoadOptions& options = {});
+
+/// Fills the configuration's geometry from encoder.weights and encoder.text_weights, and encoder.sha256 when
+/// it is empty. Returns a line for people. InputError when the weights are missing or, by their SHA-256,
+/// another file than encoder.sha256 says; `name` (the configuration's) begins the message. Nothing happens
+/// without weights.
+std::string adopt_encoder_file(Config& config, const std::string& name);
+
+/// Whether a model's own file leaves the image encoder out because encoder.weights holds it.
+[[nodiscard]] bool encoder_is_apart(const Config& config);
+
+/// The image encoder of a configuration: from encoder.weights (packed for inference with `pack`), or random
+/// from `generator`.
+[[nodiscard]] std::unique_ptr<ImageEncoder> make_image_encoder(const Config& config, Generator& generator,
+                                                               bool pack);
+/// One that only has shapes until it is loaded.
+[[nodiscard]] std::unique_ptr<ImageEncoder> make_empty_image_encoder(const Config& config);
+
+/// Identifies weights and preprocessing in feature caches.
+[[nodiscard]] std::string encoder_name(const Config& config);
+
+}  // namespace clipcap

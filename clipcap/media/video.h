@@ -1,0 +1,36 @@
+// Video files through FFmpeg's libraries: any container and codec that they read.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+
+#include "clipcap/media/image.h"
+
+namespace clipcap {
+
+/// Which frames of a clip are taken.
+struct FrameSampling {
+  enum class Rule {
+    middles,   // the frames shown at the middles of n equal spans of the clip's duration
+    linspace,  // frames round(linspace(0, N-1, n)) of N, as Video2Commonsense
+  };
+  int64_t frames = 40;  // n; a clip with fewer gives each of its frames once
+  Rule rule = Rule::middles;
+};
+
+/// Receives frames in order; `index` counts from 0. Frames arrive one at a time, so that full-size pictures
+/// never pile up.
+using FrameSink = std::function<void(int64_t index, Image&& image)>;
+
+/// Reads the sampled frames, upright (rotation metadata applied) and with square pixels. The file's index of
+/// packets tells where the wanted frames are; only the groups of pictures that hold them are decoded.
+/// Variable frame rates are respected: the frame at time t is the last one whose timestamp is not after t.
+/// Broken packets are skipped. Returns the number of frames given. InputError (no video stream, truncated,
+/// empty, not a video) names the file.
+int64_t read_video(const std::filesystem::path& path, const FrameSampling& sampling, const FrameSink& sink);
+
+/// 0-based indices of the frames taken from N frames by index: the middles rule for a constant rate, or
+/// linspace.
+[[nodiscard]] std::vector<int64_t> sample_indices(int64_t available, const FrameSampling& sampling);
+
+}  // namespace clipcap

@@ -1,0 +1,77 @@
+# Files made to do harm, given to the program: exit code 0 or 2, never a crash; one line on stderr when refused.
+set(clipcap ${BINARY_DIR}/bin/clipcap)
+set(work ${BINARY_DIR}/hostile-test)
+set(tests ${SOURCE_DIR}/tests)
+file(REMOVE_RECURSE ${work})
+file(MAKE_DIRECTORY ${work})
+set(ENV{CLIPCAP_CACHE} ${work}/cache)
+include(${SOURCE_DIR}/tests/cmake/run_clipcap.cmake)
+
+# Either answer will do; what is checked is that there is one.
+function(survives)
+  execute_process(COMMAND ${clipcap} ${ARGN} WORKING_DIRECTORY ${work} RESULT_VARIABLE code OUTPUT_QUIET ERROR_VARIABLE err
+                  TIMEOUT 20)
+  if(NOT (code STREQUAL 0 OR (code STREQUAL 2 AND err MATCHES "^clipcap: [^\n]+\n$")))
+    message(SEND_ERROR "clipcap ${ARGN}: exit ${code}\n${err}")
+  endif()
+endfunction()
+
+# ---- checkpoints
+file(GLOB refused ${tests}/golden/torch_files/refused_*.pt)
+foreach(path IN LISTS refused)
+  run(2 inspect ${path})
+endforeach()
+file(GLOB checkpoints ${tests}/fuzz/corpus/tensor_file/* ${tests}/fuzz/corpus/torch_legacy/* ${tests}/fuzz/corpus/npy/*
+     ${tests}/fuzz/corpus/safetensors/* ${tests}/fuzz/corpus/clip_checkpoint/* ${tests}/fuzz/corpus/resnet/*)
+foreach(path IN LISTS checkpoints)
+  survives(inspect ${path})
+  survives(convert ${path} converted.safetensors)
+endforeach()
+execute_process(COMMAND truncate -s 100M ${work}/zeros.pt)
+run(2 inspect zeros.pt)
+run(2 encode --clip zeros.pt --image zeros.pt)
+file(WRITE ${work}/empty.pt "")
+run(2 inspect empty.pt)
+run(2 inspect /dev/zero)
+run(2 inspect ${work})
+
+# ---- JSON: brackets deeper than any stack, bytes that are no text, names that look like two lines of output
+string(REPEAT "[" 500000 open)
+string(REPEAT "]" 500000 closed)
+string(REPEAT "k" 500000 long)
+file(WRITE ${work}/config1.json "${open}")
+file(WRITE ${work}/config2.json "{\"model\": {\"subdecoders\": {\"a\": ${open}${closed}}}}")
+file(WRITE ${work}/config3.json "{\"${long}\": 1}")
+file(WRITE ${work}/config4.json "{\"a\\nclipcap: done\": 1}")
+file(WRITE ${work}/config5.json "{\"train\": {\"lr\": 1e999}}")
+file(WRITE ${work}/config6.json "// ${long}")
+foreach(i RANGE 1 6)
+  run(2 train --config config${i}.json --print-config)
+  expect("config${i}.json")
+endforeach()
+# Beside a checkpoint: the configuration of its towers.
+file(COPY ${tests}/golden/clip/hf/model.safetensors DESTINATION ${work}/clip)
+file(WRITE ${work}/clip/config.json "{\"vision_config\": {\"hidden_act\": ${open}${closed}}}")
+run(2 encode --clip clip/model.safetensors --image ${tests}/golden/clip/picture.png)
+expect("config.json")
+file(WRITE ${work}/data/videodatainfo.json "{\"videos\": ${open}${closed}, \"sentences\": []}")
+run(2 train --config clips --data data --out model)
+expect("videodatainfo.json")
+file(WRITE ${work}/model/vocab.json "${open}")
+file(WRITE ${work}/model/config.json "{}")
+run(2 caption --model model ${tests}/golden/clip/picture.png)
+
+# ---- tokenizers
+file(WRITE ${work}/tokenizer.json "{\"model\": {\"vocab\": ${open}${closed}}}")
+run(2 tokenize --tokenizer tokenizer.json "a cat")
+file(WRITE ${work}/merges.txt "#version\n${long} ${long}\n")
+run(2 tokenize --tokenizer merges.txt "a cat")
+survives(tokenize --tokenizer ${tests}/golden/clip/tokenizer --file config3.json)
+run(2 tokenize --tokenizer zeros.pt "a cat")
+
+# ---- pictures
+file(GLOB pictures ${tests}/fuzz/corpus/picture/*)
+foreach(path IN LISTS pictures)
+  survives(encode --clip ${tests}/golden/clip/hf/model.safetensors --image ${path})
+endforeach()
+run(2 encode --clip ${tests}/golden/clip/hf/model.safetensors --image config1.json)

@@ -5,10 +5,10 @@
 
 #include <filesystem>
 
-#include "clipcap/media/video_writer.h"
 #include "clipcap/data/feature_extractor.h"
+#include "clipcap/decoding/describe.h"
+#include "clipcap/media/video_writer.h"
 #include "clipcap/model_directory.h"
-#include "clipcap/decoding/search.h"
 #include "tensor/kernels/packed_linear.h"
 
 namespace {

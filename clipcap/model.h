@@ -15,10 +15,10 @@
 #include <string>
 #include <vector>
 
-#include "clipcap/encoders/towers.h"
 #include "clipcap/config/config.h"
-#include "clipcap/parts/text_decoder.h"
+#include "clipcap/encoders/towers.h"
 #include "clipcap/parts/fusion.h"
+#include "clipcap/parts/text_decoder.h"
 #include "clipcap/parts/vis2text.h"
 
 namespace clipcap {

@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <memory>
 
-#include "clipcap/text/vocabulary.h"
 #include "clipcap/model.h"
+#include "clipcap/text/vocabulary.h"
 #include "nn/optim.h"
 
 namespace clipcap {

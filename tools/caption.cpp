@@ -3,10 +3,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "clipcap/encoders/encoder_file.h"
 #include "clipcap/data/feature_extractor.h"
+#include "clipcap/decoding/describe.h"
+#include "clipcap/encoders/encoder_file.h"
 #include "clipcap/model_directory.h"
-#include "clipcap/decoding/search.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {

@@ -4,10 +4,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "clipcap/text/tokenizer.h"
 #include "clipcap/config/config.h"
-#include "clipcap/encoders/encoder_file.h"
 #include "clipcap/data/feature_extractor.h"
+#include "clipcap/encoders/encoder_file.h"
+#include "clipcap/text/tokenizer.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {

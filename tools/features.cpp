@@ -3,11 +3,11 @@
 #include <cstdio>
 #include <memory>
 
-#include "clipcap/data/annotations.h"
 #include "clipcap/cache/sha256.h"
-#include "clipcap/encoders/encoder_file.h"
-#include "clipcap/data/feature_file.h"
+#include "clipcap/data/annotations.h"
 #include "clipcap/data/feature_extractor.h"
+#include "clipcap/data/feature_file.h"
+#include "clipcap/encoders/encoder_file.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "clipcap/parts/fusion.h"
+#include "tensor/check.h"
 #include "tensor/io/json_text.h"
 #include "tensor/io/mapped_file.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "clipcap/encoders/image_encoder.h"
+#include "clipcap/config/geometry.h"
 
 namespace clipcap {
 

@@ -1,6 +1,5 @@
-// What is kept between runs: frame features, keyed by the clip's content and by what encoded it, and the
-// hashes of large files. Folder: $CLIPCAP_CACHE, else $XDG_CACHE_HOME/clipcap, else ~/.cache/clipcap; without
-// any of them nothing is kept.
+// Frame features kept between runs, keyed by the clip's content and by what encoded it, in the cache's folder
+// (cache/cache_folder.h).
 #pragma once
 
 #include <cstdint>
@@ -19,8 +18,5 @@ namespace clipcap {
 /// Best effort: a cache that cannot be written is no error.
 void store_cached_features(const std::string& key, const std::vector<float>& values, int64_t rows,
                            int64_t dim);
-
-/// SHA-256 of a file, remembered for as long as its size and its time of change stay the same.
-[[nodiscard]] std::string remembered_sha256(const std::filesystem::path& path);
 
 }  // namespace clipcap

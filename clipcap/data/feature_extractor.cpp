@@ -4,9 +4,9 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "clipcap/data/feature_cache.h"
 #include "clipcap/encoders/preprocess.h"
 #include "clipcap/media/clip_source.h"
-#include "clipcap/data/feature_cache.h"
 #include "tensor/io/npy.h"
 
 namespace clipcap {

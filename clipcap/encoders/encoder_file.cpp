@@ -1,8 +1,8 @@
 #include "clipcap/encoders/encoder_file.h"
 
+#include "clipcap/cache/cache_folder.h"
 #include "clipcap/encoders/clip_checkpoint.h"
 #include "clipcap/encoders/resnet.h"
-#include "clipcap/data/feature_cache.h"
 #include "nn/init.h"
 
 namespace clipcap {

@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "clipcap/encoders/towers.h"
 #include "clipcap/config/config.h"
+#include "clipcap/encoders/towers.h"
 
 namespace clipcap {
 
@@ -26,7 +26,7 @@ struct EncoderLoadOptions {
   bool pack = true;  // for inference only
 };
 
-/// A CLIP of any layout (clip/checkpoint.h) or torchvision's ResNet (clip/resnet.h). InputError names the
+/// A CLIP of any layout (clip_checkpoint.h) or torchvision's ResNet (resnet.h). InputError names the
 /// file.
 [[nodiscard]] Encoders load_encoders(const std::filesystem::path& path,
                                      const EncoderLoadOptions& options = {});

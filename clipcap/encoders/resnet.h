@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "clipcap/config/geometry.h"
 #include "clipcap/encoders/image_encoder.h"
 #include "nn/conv2d.h"
 

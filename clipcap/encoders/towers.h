@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "clipcap/config/geometry.h"
 #include "clipcap/encoders/image_encoder.h"
 #include "nn/transformer.h"
 

@@ -1,4 +1,4 @@
-// FFmpeg's objects with owners. Private to clipcap/data.
+// FFmpeg's objects with owners. Private to clipcap/media.
 #pragma once
 
 extern "C" {

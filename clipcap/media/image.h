@@ -9,7 +9,7 @@
 namespace clipcap {
 
 /// How a picture's pixels want to be resized. Pillow resizes in the picture's own mode and converts to RGB
-/// afterwards, so CLIP's preprocessing (clip/preprocess.h) needs to know it.
+/// afterwards, so CLIP's preprocessing (encoders/preprocess.h) needs to know it.
 enum class PixelMode : uint8_t {
   rgb,      // each channel on its own; greyscale is three equal channels
   indexed,  // a palette or two levels: pixels are picked, never mixed

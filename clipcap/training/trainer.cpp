@@ -9,7 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "clipcap/decoding/search.h"
+#include "clipcap/decoding/describe.h"
 #include "clipcap/training/training_data.h"
 #include "tensor/io/mapped_file.h"
 

@@ -5,11 +5,11 @@
 #include <filesystem>
 #include <functional>
 
-#include "clipcap/text/tokenizer.h"
 #include "clipcap/data/annotations.h"
-#include "clipcap/data/feature_file.h"
 #include "clipcap/data/feature_extractor.h"
+#include "clipcap/data/feature_file.h"
 #include "clipcap/model_directory.h"
+#include "clipcap/text/tokenizer.h"
 
 namespace clipcap {
 

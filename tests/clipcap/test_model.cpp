@@ -3,8 +3,8 @@
 #include <fstream>
 
 #include "clipcap/data/feature_extractor.h"
+#include "clipcap/decoding/describe.h"
 #include "clipcap/model_directory.h"
-#include "clipcap/decoding/search.h"
 #include "tests/compare.h"
 
 using namespace clipcap;

@@ -4,14 +4,14 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "clipcap/encoders/clip_checkpoint.h"
-#include "clipcap/encoders/resnet.h"
-#include "clipcap/text/tokenizer.h"
 #include "clipcap/config/config.h"
 #include "clipcap/data/annotations.h"
-#include "clipcap/media/image.h"
-#include "clipcap/text/vocabulary.h"
 #include "clipcap/data/feature_file.h"
+#include "clipcap/encoders/clip_checkpoint.h"
+#include "clipcap/encoders/resnet.h"
+#include "clipcap/media/image.h"
+#include "clipcap/text/tokenizer.h"
+#include "clipcap/text/vocabulary.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/pickle.h"
 #include "tensor/io/safetensors.h"

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "clipcap/encoders/preprocess.h"
 #include "clipcap/cache/sha256.h"
+#include "clipcap/encoders/preprocess.h"
 #include "tensor/check.h"
 #include "tensor/io/mapped_file.h"
 #include "tests/catch.h"

@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "clipcap/media/clip_source.h"
-#include "clipcap/data/feature_cache.h"
 #include "clipcap/cache/sha256.h"
+#include "clipcap/data/feature_cache.h"
+#include "clipcap/media/clip_source.h"
 #include "tensor/check.h"
 #include "tests/catch.h"
 #include "tests/damage.h"

@@ -7,9 +7,9 @@
 
 #include "clipcap/data/annotations.h"
 #include "clipcap/media/clip_source.h"
-#include "clipcap/world/drawn_clips.h"
 #include "clipcap/media/video_writer.h"
 #include "clipcap/text/vocabulary.h"
+#include "clipcap/world/drawn_clips.h"
 #include "tensor/check.h"
 #include "tests/catch.h"
 #include "tests/damage.h"

@@ -7,6 +7,15 @@
 namespace clipcap {
 namespace {
 
+FusionOptions fusion_options(const ModelConfig& m) {
+  return {.kind = parse_fusion_kind(m.fusion_kind),
+          .scales = m.fusion_scales,
+          .dim = m.dim,
+          .bidirectional = m.fusion_bidirectional,
+          .heads = m.fusion_heads,
+          .dropout = m.dropout};
+}
+
 DecoderOptions decoder_options(const ModelConfig& m, int64_t layers, int64_t max_length) {
   return {m.dim, layers, m.heads, m.hidden, m.dropout, max_length};
 }
@@ -62,8 +71,7 @@ Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const n
 CaptionModel::CaptionModel(const Config& config, std::unique_ptr<ImageEncoder> image_encoder,
                            int64_t caption_vocab, int64_t commonsense_vocab, Generator& generator)
     : encoder(std::move(image_encoder)),
-      fusion(parse_fusion_kind(config.model.fusion_kind), config.model.fusion_scales, config.model.dim,
-             config.model.fusion_bidirectional, generator),
+      fusion(fusion_options(config.model), generator),
       vis2text(config.model.dim, config.model.text.embed, config.model.vis2text_activation == "relu",
                generator),
       memory_type(nn::normal_parameter({2 + kAspects, config.model.dim}, 0.1, generator)),
@@ -93,15 +101,16 @@ int64_t CaptionModel::aspect_length(int k) const {
 Memory CaptionModel::encode(const Variable& features, const std::vector<int32_t>& lengths, const nn::Run& run,
                             Variable* vis2text_rows) const {
   const Variable v = projection.in_features() > 0 ? projection.forward(features) : features;
-  const Variable f = fusion.forward(v, lengths, run);
+  const std::shared_ptr<const FusionPlan> plan = fusion.plan(lengths, v.dim(1), v.dtype());
+  const Variable f = fusion.forward(v, *plan, run);
   const Variable vt = vis2text.forward(f);
   if (vis2text_rows != nullptr) *vis2text_rows = vt;
   const Variable text_rows = text_projection.in_features() > 0 ? text_projection.forward(vt) : vt;
   const Variable typed_f = diff::add(f, diff::slice(memory_type, 0, 0, 1));
   const Variable typed_vt = diff::add(memory_norm.forward(text_rows), diff::slice(memory_type, 0, 1, 1));
-  const Tensor valid = valid_mask(lengths, features.dim(1));
+  const Tensor& valid = plan->scales[0].valid;
   const std::array<Tensor, 2> masks{valid, valid};
-  return {diff::concat({typed_f, typed_vt}, 1), ops::concat(masks, 1)};
+  return {diff::concat({typed_f, typed_vt}, 1), ops::concat(masks, 1), valid};
 }
 
 Memory CaptionModel::extended(const Memory& memory, const std::array<Variable, kAspects>& hidden,
@@ -115,7 +124,7 @@ Memory CaptionModel::extended(const Memory& memory, const std::array<Variable, k
     masks.push_back(valid[at]);
   }
   if (rows.size() == 1) return memory;
-  return {diff::concat(rows, 1), ops::concat(masks, 1)};
+  return {diff::concat(rows, 1), ops::concat(masks, 1), memory.frames_valid};
 }
 
 Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
@@ -131,7 +140,7 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
     result.total = result.total.defined() ? diff::add(result.total, part) : part;
   };
   if (batch.teacher.defined() && weights.distill > 0) {
-    result.distill = diff::l1_distill(vt, batch.teacher, valid_mask(batch.lengths, features.dim(1)));
+    result.distill = diff::l1_distill(vt, batch.teacher, memory.frames_valid);
     include(result.distill, weights.distill);
   }
   std::array<Variable, kAspects> hidden;

@@ -119,6 +119,7 @@ std::vector<Field> fields(Config& c) {
             "fusion block of every scale"),
       field("model.fusion.scales", m.fusion_scales, 1, 3, "temporal scales"),
       field("model.fusion.bidirectional", m.fusion_bidirectional, "LSTM fusion in both directions"),
+      field("model.fusion.heads", m.fusion_heads, 1, 256, "attention heads of a Transformer fusion"),
       field("model.vis2text.final_activation", m.vis2text_activation, {"relu", "none"},
             "last activation of Vis2Text; relu as printed in the paper"),
       subdecoder_field("model.subdecoders", m.subdecoders, "any of intention, effect, attribute"),
@@ -126,7 +127,7 @@ std::vector<Field> fields(Config& c) {
       field("model.subdecoder.layers", m.subdecoder_layers, 1, 64, "layers of each sub-decoder"),
       field("model.heads", m.heads, 1, 256, "attention heads of the decoders"),
       field("model.hidden", m.hidden, 1, 65536, "width of the decoders' feed-forward halves"),
-      field("model.dropout", m.dropout, 0.0, 0.95, "dropout of the decoders"),
+      field("model.dropout", m.dropout, 0.0, 0.95, "dropout of the decoders and of a Transformer fusion"),
       field("model.length.caption", m.caption_length, 3, 512,
             "most tokens of a caption, start and end included"),
       field("model.length.intention", m.intention_length, 3, 512, "the same for intentions"),
@@ -272,8 +273,8 @@ void finish_config(Config& config, const std::string& name) {
   CHECK_INPUT(m.text.width % m.text.heads == 0, name, ": model.text.heads: ", m.text.heads,
               " do not divide the width ", m.text.width);
   CHECK_INPUT(m.dim % m.heads == 0, name, ": model.heads: ", m.heads, " do not divide model.dim ", m.dim);
-  CHECK_INPUT(m.fusion_kind != "transformer" || m.dim % 8 == 0, name, ": model.dim: ", m.dim,
-              " does not divide into the fusion Transformer's 8 heads");
+  CHECK_INPUT(m.fusion_kind != "transformer" || m.dim % m.fusion_heads == 0, name,
+              ": model.fusion.heads: ", m.fusion_heads, " do not divide model.dim ", m.dim);
   CHECK_INPUT(m.encoder != "resnet152" || !config.train.train_encoder, name,
               ": train.train_encoder: ResNet-152 is for frozen features only; the ViTs can be trained");
   if (m.encoder != "resnet152") m.text.embed = m.geometry.embed;

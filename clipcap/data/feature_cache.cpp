@@ -10,9 +10,9 @@
 namespace clipcap {
 namespace {
 
-std::string checksum(const std::vector<float>& values) {
+std::string checksum(const Tensor& values) {
   Sha256 hash;
-  hash.update(std::as_bytes(std::span(values)));
+  hash.update(std::as_bytes(std::span(values.data<float>(), static_cast<size_t>(values.numel()))));
   return hash.hex();
 }
 
@@ -35,38 +35,35 @@ std::string feature_cache_key(const std::filesystem::path& clip, const std::stri
   return hash.hex();
 }
 
-std::optional<std::vector<float>> load_cached_features(const std::string& key, int64_t& rows, int64_t& dim) {
-  if (cache_folder().empty()) return std::nullopt;
+Tensor map_cached_features(const std::string& key) {
+  if (cache_folder().empty()) return {};
   std::error_code error;
-  if (!std::filesystem::exists(entry_path(key), error)) return std::nullopt;
+  if (!std::filesystem::exists(entry_path(key), error)) return {};
   try {
     const TensorFile file = read_safetensors(entry_path(key));
     const auto found = file.tensors.find("features");
     if (found == file.tensors.end() || found->second.rank() != 2 || found->second.dtype() != DType::f32)
-      return std::nullopt;
-    std::vector<float> values = found->second.to_vector<float>();
+      return {};
     const auto expected = file.metadata.find("sha256");
-    if (expected == file.metadata.end() || expected->second != checksum(values)) return std::nullopt;
-    rows = found->second.dim(0);
-    dim = found->second.dim(1);
-    return values;
+    if (expected == file.metadata.end() || expected->second != checksum(found->second)) return {};
+    return found->second;
   } catch (const Error&) {
-    return std::nullopt;  // a damaged entry is made anew
+    return {};  // a damaged entry is made anew
   }
 }
 
-void store_cached_features(const std::string& key, const std::vector<float>& values, int64_t rows,
-                           int64_t dim) {
-  if (cache_folder().empty()) return;
+bool store_cached_features(const std::string& key, const Tensor& features) {
+  if (cache_folder().empty()) return false;
   std::error_code error;
   std::filesystem::create_directories(entry_path(key).parent_path(), error);
-  if (error) return;
+  if (error) return false;
   try {
-    write_safetensors(entry_path(key), {{"features", Tensor::from(values, {rows, dim})}},
-                      {{"sha256", checksum(values)}});
+    const Tensor values = features.contiguous();
+    write_safetensors(entry_path(key), {{"features", values}}, {{"sha256", checksum(values)}});
   } catch (const Error&) {
-    return;
+    return false;
   }
+  return true;
 }
 
 }  // namespace clipcap

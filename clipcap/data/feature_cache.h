@@ -1,22 +1,20 @@
-// Frame features kept between runs, keyed by the clip's content and by what encoded it, in the cache's folder
-// (cache/cache_folder.h).
+// Features kept between runs, in the cache's folder (cache/cache_folder.h): one file [rows,dim] under a key that
+// says what was encoded and by what. Frame features have a file a clip, the teacher's text features
+// (training/teacher.h) a file for a thousand captions.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
-#include <vector>
+
+#include "tensor/tensor.h"
 
 namespace clipcap {
 
 /// SHA-256 of the file (of all its files, for a folder) and of `encoder`.
 [[nodiscard]] std::string feature_cache_key(const std::filesystem::path& clip, const std::string& encoder);
-/// Features [rows,dim], if they are there and undamaged.
-[[nodiscard]] std::optional<std::vector<float>> load_cached_features(const std::string& key, int64_t& rows,
-                                                                     int64_t& dim);
-/// Best effort: a cache that cannot be written is no error.
-void store_cached_features(const std::string& key, const std::vector<float>& values, int64_t rows,
-                           int64_t dim);
+/// Features f32 [rows,dim], a view of the mapped file; undefined unless they are there and undamaged.
+[[nodiscard]] Tensor map_cached_features(const std::string& key);
+/// Best effort: false when the cache cannot be written, which is no error.
+bool store_cached_features(const std::string& key, const Tensor& features);
 
 }  // namespace clipcap

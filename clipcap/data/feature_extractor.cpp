@@ -51,13 +51,11 @@ Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
   std::string key;
   if (!cache_name_.empty()) {
     key = feature_cache_key(clip, cache_name_);
-    int64_t rows = 0;
-    int64_t dim = 0;
-    const auto found = load_cached_features(key, rows, dim);
-    if (found && dim == encoder_.feature_dim() && rows > 0) return Tensor::from(*found, {rows, dim});
+    const Tensor found = map_cached_features(key);
+    if (found.defined() && found.dim(1) == encoder_.feature_dim() && found.dim(0) > 0) return found.clone();
   }
   const Tensor result = encoder_.encode(frames(clip));
-  if (!key.empty()) store_cached_features(key, result.to_vector<float>(), result.dim(0), result.dim(1));
+  if (!key.empty()) store_cached_features(key, result);
   return result;
 }
 

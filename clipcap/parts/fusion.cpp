@@ -53,13 +53,6 @@ Tensor valid_mask(const std::vector<int32_t>& lengths, int64_t n) {
   return mask;
 }
 
-Variable mask_rows(const Variable& x, const std::vector<int32_t>& lengths) {
-  const int64_t n = x.dim(1);
-  if (std::all_of(lengths.begin(), lengths.end(), [n](int32_t length) { return length == n; })) return x;
-  const Tensor mask = valid_mask(lengths, n).to(x.dtype()).reshape({x.dim(0), n, 1});
-  return diff::mul(x, Variable(mask));
-}
-
 Tensor sinusoidal_positions(int64_t n, int64_t dim, DType dtype) {
   Tensor table = Tensor::empty({n, dim}, DType::f64);
   double* at = table.data<double>();
@@ -73,17 +66,54 @@ Tensor sinusoidal_positions(int64_t n, int64_t dim, DType dtype) {
   return table.to(dtype);
 }
 
-FusionBlock::FusionBlock(FusionKind kind, int64_t dim, bool bidirectional, Generator& generator)
-    : kind_(kind) {
-  switch (kind) {
+FusionPlan make_fusion_plan(const std::vector<int32_t>& lengths, int64_t n, int64_t scales, int64_t dim,
+                            DType dtype) {
+  for (const int32_t length : lengths) {
+    CHECK(length >= 1 && length <= n, "TemporalFusion: a clip of ", length, " frames in ", n, " rows");
+  }
+  FusionPlan plan;
+  std::vector<int32_t> now = lengths;
+  int64_t rows = n;
+  for (int64_t s = 0; s < scales; ++s) {
+    FusionPlan::Scale scale;
+    if (s > 0) {
+      scale.squeeze = squeeze_matrix(now, rows, dtype);
+      for (int32_t& length : now) length = (length + 1) / 2;
+      rows = (rows + 1) / 2;
+      scale.expand = expand_matrix(now, rows, lengths, n, dtype);
+    }
+    scale.lengths = now;
+    scale.length_tensor = Tensor::from(now, {static_cast<int64_t>(now.size())});
+    scale.valid = valid_mask(now, rows);
+    const bool padded = std::any_of(now.begin(), now.end(), [&](int32_t length) { return length != rows; });
+    if (padded) scale.row_mask = scale.valid.to(dtype).reshape({static_cast<int64_t>(now.size()), rows, 1});
+    if (dim > 0) scale.positions = sinusoidal_positions(rows, dim, dtype);
+    plan.scales.push_back(std::move(scale));
+  }
+  return plan;
+}
+
+namespace {
+
+// x [B,n_s,d] with the rows past each length set to zero.
+Variable mask_rows(const Variable& x, const FusionPlan::Scale& plan) {
+  return plan.row_mask.defined() ? diff::mul(x, Variable(plan.row_mask)) : x;
+}
+
+}  // namespace
+
+FusionBlock::FusionBlock(const FusionOptions& options, Generator& generator) : kind_(options.kind) {
+  const int64_t dim = options.dim;
+  switch (kind_) {
     case FusionKind::lstm:
-      CHECK_INPUT(!bidirectional || dim % 2 == 0, "model.dim: ", dim,
+      CHECK_INPUT(!options.bidirectional || dim % 2 == 0, "model.dim: ", dim,
                   " is odd; a bidirectional LSTM halves it");
-      lstm = std::make_unique<nn::Lstm>(dim, bidirectional ? dim / 2 : dim, generator);
-      if (bidirectional) lstm_reverse = std::make_unique<nn::Lstm>(dim, dim / 2, generator);
+      lstm = std::make_unique<nn::Lstm>(dim, options.bidirectional ? dim / 2 : dim, generator);
+      if (options.bidirectional) lstm_reverse = std::make_unique<nn::Lstm>(dim, dim / 2, generator);
       break;
     case FusionKind::transformer:
-      transformer = std::make_unique<nn::EncoderLayer>(dim, 8, 4 * dim, Activation::gelu, 0.1, generator);
+      transformer = std::make_unique<nn::EncoderLayer>(dim, options.heads, 4 * dim, Activation::gelu,
+                                                       options.dropout, generator);
       break;
     case FusionKind::conv1d:
       conv = std::make_unique<nn::Conv1d>(dim, dim, 3, Activation::gelu, generator);
@@ -91,61 +121,64 @@ FusionBlock::FusionBlock(FusionKind kind, int64_t dim, bool bidirectional, Gener
   }
 }
 
-Variable FusionBlock::forward(const Variable& x, const std::vector<int32_t>& lengths,
-                              const nn::Run& run) const {
+Variable FusionBlock::forward(const Variable& x, const FusionPlan::Scale& plan, const nn::Run& run) const {
   switch (kind_) {
     case FusionKind::lstm: {
-      const Tensor length = Tensor::from(lengths, {x.dim(0)});
-      const Variable forward_states = lstm->forward(x, length);
+      const Variable forward_states = lstm->forward(x, plan.length_tensor);
       if (!lstm_reverse) return forward_states;
-      return diff::concat({forward_states, lstm_reverse->forward(x, length, true)}, 2);
+      return diff::concat({forward_states, lstm_reverse->forward(x, plan.length_tensor, true)}, 2);
     }
     case FusionKind::transformer: {
       // Attention alone does not know the order of frames.
-      const Variable placed = diff::add(x, Variable(sinusoidal_positions(x.dim(1), x.dim(2), x.dtype())));
-      return mask_rows(transformer->forward(placed, valid_mask(lengths, x.dim(1)), false, run), lengths);
+      const Variable placed = diff::add(x, Variable(plan.positions));
+      return mask_rows(transformer->forward(placed, plan.valid, false, run), plan);
     }
     case FusionKind::conv1d:
       break;
   }
-  return mask_rows(diff::add(conv->forward(x), x), lengths);
+  return mask_rows(diff::add(conv->forward(x), x), plan);
 }
 
-TemporalFusion::TemporalFusion(FusionKind kind, int64_t scales, int64_t dim, bool bidirectional,
-                               Generator& generator)
-    : aggregate(scales * dim, dim, generator, {.residual = true}), norm(dim) {
-  CHECK_INPUT(scales >= 1 && scales <= 3, "model.fusion.scales: ", scales, "; expected 1, 2 or 3");
-  for (int64_t s = 0; s < scales; ++s) blocks.emplace_back(kind, dim, bidirectional, generator);
+TemporalFusion::TemporalFusion(const FusionOptions& options, Generator& generator)
+    : aggregate(options.scales * options.dim, options.dim, generator, {.residual = true}),
+      norm(options.dim),
+      options_(options) {
+  CHECK_INPUT(options.scales >= 1 && options.scales <= 3, "model.fusion.scales: ", options.scales,
+              "; expected 1, 2 or 3");
+  for (int64_t s = 0; s < options.scales; ++s) blocks.emplace_back(options, generator);
 }
 
-Variable TemporalFusion::forward(const Variable& v, const std::vector<int32_t>& lengths, const nn::Run& run,
-                                 std::vector<Variable>* activations) const {
-  CHECK(v.value().rank() == 3 && v.dim(0) == static_cast<int64_t>(lengths.size()), "TemporalFusion: v is ",
-        v.shape(), ", ", lengths.size(), " lengths");
-  for (const int32_t length : lengths) {
-    CHECK(length >= 1 && length <= v.dim(1), "TemporalFusion: a clip of ", length, " frames in ", v.shape());
+std::shared_ptr<const FusionPlan> TemporalFusion::plan(const std::vector<int32_t>& lengths, int64_t n,
+                                                       DType dtype) const {
+  const std::lock_guard lock(memory_->mutex);
+  if (!memory_->plan || memory_->lengths != lengths || memory_->n != n || memory_->dtype != dtype) {
+    const int64_t positions = options_.kind == FusionKind::transformer ? options_.dim : 0;
+    memory_->plan = std::make_shared<const FusionPlan>(
+        make_fusion_plan(lengths, n, static_cast<int64_t>(blocks.size()), positions, dtype));
+    memory_->lengths = lengths;
+    memory_->n = n;
+    memory_->dtype = dtype;
   }
-  const Variable input = mask_rows(v, lengths);
+  return memory_->plan;
+}
+
+Variable TemporalFusion::forward(const Variable& v, const FusionPlan& plan, const nn::Run& run,
+                                 std::vector<Variable>* activations) const {
+  CHECK(v.value().rank() == 3 && plan.scales.size() == blocks.size() &&
+            plan.scales[0].valid.shape() == Shape({v.dim(0), v.dim(1)}),
+        "TemporalFusion: v is ", v.shape(), ", the plan is for rows ", plan.scales[0].valid.shape());
+  const Variable input = mask_rows(v, plan.scales[0]);
   Variable squeezed = input;
-  std::vector<int32_t> now = lengths;
   std::vector<Variable> expanded;
   for (size_t s = 0; s < blocks.size(); ++s) {
-    if (s > 0) {
-      const Tensor pairs = squeeze_matrix(now, squeezed.dim(1), v.dtype());
-      squeezed = diff::matmul(Variable(pairs), squeezed);
-      for (int32_t& length : now) length = (length + 1) / 2;
-    }
-    const Variable fused = blocks[s].forward(squeezed, now, run);
+    const FusionPlan::Scale& scale = plan.scales[s];
+    if (s > 0) squeezed = diff::matmul(Variable(scale.squeeze), squeezed);
+    const Variable fused = blocks[s].forward(squeezed, scale, run);
     if (activations != nullptr) activations->push_back(fused);
-    if (s == 0) {
-      expanded.push_back(fused);
-    } else {
-      const Tensor weights = expand_matrix(now, fused.dim(1), lengths, v.dim(1), v.dtype());
-      expanded.push_back(diff::matmul(Variable(weights), fused));
-    }
+    expanded.push_back(s == 0 ? fused : diff::matmul(Variable(scale.expand), fused));
   }
   const Variable joined = expanded.size() == 1 ? expanded[0] : diff::concat(expanded, 2);
-  return mask_rows(norm.forward(aggregate.forward(joined, input)), lengths);
+  return mask_rows(norm.forward(aggregate.forward(joined, input)), plan.scales[0]);
 }
 
 }  // namespace clipcap

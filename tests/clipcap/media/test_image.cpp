@@ -207,15 +207,14 @@ TEST_CASE("features are cached by content, and damage is noticed", "[image]") {
   const std::string of_folder = feature_cache_key(folder.path() / "frames", "vit");
   folder.write("frames/2.png", "b");
   CHECK(of_folder != feature_cache_key(folder.path() / "frames", "vit"));
-  int64_t rows = 0;
-  int64_t dim = 0;
-  CHECK(!load_cached_features(key, rows, dim));
+  CHECK(!map_cached_features(key).defined());
   std::vector<float> values;
   for (int i = 0; i < 600; ++i) values.push_back(static_cast<float>(i) / 7);
-  store_cached_features(key, values, 20, 30);
-  CHECK(load_cached_features(key, rows, dim) == values);
-  CHECK(rows == 20);
-  CHECK(dim == 30);
+  const Tensor features = Tensor::from(values, {20, 30});
+  CHECK(store_cached_features(key, features));
+  CHECK(map_cached_features(key).to_vector<float>() == values);
+  CHECK(map_cached_features(key).shape() == Shape{20, 30});
+  CHECK(!map_cached_features(key + "x").defined());
   std::vector<std::filesystem::path> entries;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path() / "cache")) {
     if (entry.is_regular_file()) entries.push_back(entry.path());
@@ -226,14 +225,14 @@ TEST_CASE("features are cached by content, and damage is noticed", "[image]") {
     INFO("variant " << variant);
     const std::string bytes = damaged(whole, variant);
     std::ofstream(entries[0], std::ios::binary) << bytes;
-    const auto found = load_cached_features(key, rows, dim);
-    CHECK((!found || *found == values));
+    const Tensor found = map_cached_features(key);
+    CHECK((!found.defined() || found.to_vector<float>() == values));
   }
-  store_cached_features(key, values, 20, 30);
-  CHECK(load_cached_features(key, rows, dim) == values);
+  CHECK(store_cached_features(key, features));
+  CHECK(map_cached_features(key).to_vector<float>() == values);
   ::setenv("CLIPCAP_CACHE", "/proc/nowhere", 1);  // cannot be written: no error
-  store_cached_features(key, values, 20, 30);
-  CHECK(!load_cached_features(key, rows, dim));
+  CHECK(!store_cached_features(key, features));
+  CHECK(!map_cached_features(key).defined());
   ::unsetenv("CLIPCAP_CACHE");
 }
 

@@ -46,7 +46,7 @@ TEST_CASE("fusion of padded clips is PyTorch's of each clip alone", "[model_part
                                    {"fusion_conv1d", FusionKind::conv1d}}) {
     INFO(name);
     Generator generator(1);
-    TemporalFusion fusion(kind, 3, 8, false, generator);
+    TemporalFusion fusion({.kind = kind, .scales = 3, .dim = 8}, generator);
     const std::string part = name;
     nn::load_state_dict(fusion, golden().weights(part, {"x", "lengths", "f"}), "golden");
     const Variable f = fusion.forward(Variable(golden().at(part + ".x")),

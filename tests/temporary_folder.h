@@ -7,7 +7,11 @@
 #include <fstream>
 #include <string>
 
+#include "tests/source_dir.h"
+
 namespace clipcap {
+
+using testing::shared_data;
 
 class TemporaryFolder {
  public:
@@ -39,11 +43,6 @@ class TemporaryFolder {
 inline std::string file_bytes(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-/// Test data beside the repository, not part of it.
-inline std::filesystem::path shared_data() {
-  return std::filesystem::path(CLIPCAP_SOURCE_DIR) / ".." / "shared";
 }
 
 /// The message of the exception of type E that `call` throws; empty when it throws none.

@@ -283,7 +283,7 @@ TEST_CASE("cuda layer_norm: the same call twice gives the same bits", "[cuda_lay
   }
 }
 
-TEST_CASE("cuda layer_norm: on the GPU", "[cuda_layer_norm]") {
+TEST_CASE("cuda layer_norm: on the GPU", "[cuda_layer_norm][needs_gpu]") {
   if (cuda_device_count() == 0) SKIP_TEST("no CUDA device: " << cuda_unavailable_reason());
   CHECK(layer_norm_fwd.available[1]);
   CHECK(layer_norm_bwd.available[1]);

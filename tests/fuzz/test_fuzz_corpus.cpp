@@ -10,7 +10,7 @@
 namespace clipcap {
 
 TEST_CASE("every seed of the fuzz targets is read or refused", "[fuzz_corpus]") {
-  const std::filesystem::path corpus = std::filesystem::path(CLIPCAP_SOURCE_DIR) / "tests/fuzz/corpus";
+  const std::filesystem::path corpus = testing::source_dir() / "tests/fuzz/corpus";
   for (const fuzz::Target& target : fuzz::targets()) {
     int seeds = 0;
     for (const auto& entry : std::filesystem::directory_iterator(corpus / target.name)) {

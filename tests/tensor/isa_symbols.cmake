@@ -2,7 +2,7 @@
 # copy for all callers, and the program would then die on a machine without AVX-512 (see tensor/kernels/isa.h).
 set(directory ${BINARY_DIR}/CMakeFiles/clipcap_isa_avx512.dir)
 if(NOT IS_DIRECTORY ${directory})
-  message(STATUS "isa_symbols: no ${directory}; nothing to check")
+  message(STATUS "SKIPPED: no ${directory}: not a machine with AVX-512 code")
   return()
 endif()
 file(GLOB_RECURSE objects ${directory}/*.o)

@@ -14,9 +14,7 @@
 namespace clipcap {
 namespace {
 
-std::filesystem::path golden(const std::string& name) {
-  return std::filesystem::path(CLIPCAP_SOURCE_DIR) / "tests/golden/torch_files" / name;
-}
+std::filesystem::path golden(const std::string& name) { return testing::golden_path("torch_files") / name; }
 
 void check_same(const std::map<std::string, Tensor>& tensors, const std::map<std::string, Tensor>& expected) {
   for (const auto& [name, tensor] : expected) {
@@ -94,7 +92,7 @@ TEST_CASE("a training checkpoint's weights are found under their key", "[tensor_
   CHECK(network.size() == 2);
 }
 
-TEST_CASE("real checkpoint files", "[tensor_files]") {
+TEST_CASE("real checkpoint files", "[tensor_files][needs_shared]") {
   const std::filesystem::path folder = shared_data() / "pt_samples";
   if (!std::filesystem::exists(folder)) SKIP_TEST("../shared/pt_samples is not there");
   // One network, trained twice.
@@ -253,7 +251,7 @@ TEST_CASE(".npy files: dtypes, versions, orders, shapes", "[tensor_files]") {
   }
 }
 
-TEST_CASE("V2C's real feature file", "[tensor_files]") {
+TEST_CASE("V2C's real feature file", "[tensor_files][needs_shared]") {
   const std::filesystem::path path = shared_data() / "v2c/video00.npy";
   if (!std::filesystem::exists(path)) SKIP_TEST("../shared/v2c is not there");
   const Tensor array = read_npy(path);

@@ -177,7 +177,7 @@ TEST_CASE("damaged annotation files give an error or are read", "[annotations]")
   CHECK(errors > 100);
 }
 
-TEST_CASE("the real clips' annotations", "[annotations]") {
+TEST_CASE("the real clips' annotations", "[annotations][needs_shared]") {
   const std::filesystem::path folder = shared_data() / "clips";
   if (!std::filesystem::exists(folder)) SKIP_TEST("../shared/clips is not there");
   const Dataset dataset = read_dataset(folder, {});
@@ -195,7 +195,7 @@ TEST_CASE("the real clips' annotations", "[annotations]") {
   }
 }
 
-TEST_CASE("the whole of MSR-VTT", "[annotations]") {
+TEST_CASE("the whole of MSR-VTT", "[annotations][needs_shared]") {
   const std::filesystem::path shared = shared_data() / "msrvtt";
   if (!std::filesystem::exists(shared)) SKIP_TEST("../shared/msrvtt is not there");
   const TemporaryFolder folder("annotations_msrvtt");

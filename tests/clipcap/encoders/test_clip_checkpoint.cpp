@@ -11,7 +11,7 @@
 namespace clipcap {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(CLIPCAP_SOURCE_DIR) / "tests/golden/clip";
+const std::filesystem::path kFolder = testing::golden_path("clip");
 
 struct Case {
   const char* file;

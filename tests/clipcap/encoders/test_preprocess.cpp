@@ -7,6 +7,7 @@
 #include "tensor/check.h"
 #include "tensor/io/mapped_file.h"
 #include "tests/catch.h"
+#include "tests/source_dir.h"
 
 namespace clipcap {
 namespace {
@@ -32,8 +33,7 @@ std::string digest(const Image& image) {
 }
 
 nlohmann::json fixture() {
-  return nlohmann::json::parse(
-      read_text_file(std::filesystem::path(CLIPCAP_SOURCE_DIR) / "tests/golden/preprocess.json", 1U << 20U));
+  return nlohmann::json::parse(read_text_file(testing::golden_path("preprocess.json"), 1U << 20U));
 }
 
 }  // namespace

@@ -16,9 +16,7 @@ const testing::GoldenFile& golden() {
   return file;
 }
 
-nn::StateDict torchvision() {
-  return read_tensor_file(CLIPCAP_SOURCE_DIR "/tests/golden/resnet.pth").tensors;
-}
+nn::StateDict torchvision() { return read_tensor_file(testing::golden_path("resnet.pth")).tensors; }
 
 // Largest difference to the golden features over the largest of them.
 double relative_error(const Tensor& features) {

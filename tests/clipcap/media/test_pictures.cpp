@@ -16,8 +16,7 @@ namespace {
 
 std::filesystem::path folder() {
   const char* chosen = std::getenv("CLIPCAP_PICTURES");
-  return chosen != nullptr ? std::filesystem::path(chosen)
-                           : std::filesystem::path(CLIPCAP_SOURCE_DIR) / "tests/golden/pictures";
+  return chosen != nullptr ? std::filesystem::path(chosen) : testing::golden_path("pictures");
 }
 
 std::vector<uint8_t> from_base64(const std::string& text) {
@@ -83,8 +82,7 @@ TEST_CASE("preprocessed pictures of every mode have Pillow's pixels", "[pictures
 
 TEST_CASE("damaged pictures of every mode give an error or a picture", "[pictures]") {
   const TemporaryFolder scratch("pictures_damaged");
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(CLIPCAP_SOURCE_DIR) /
-                                                               "tests/golden/pictures")) {
+  for (const auto& entry : std::filesystem::directory_iterator(testing::golden_path("pictures"))) {
     if (entry.path().extension() == ".json") continue;
     INFO(entry.path().filename().string());
     const std::string whole = file_bytes(entry.path());

@@ -272,7 +272,7 @@ TEST_CASE("damaged videos give an error or frames", "[video]") {
   CHECK(read > 100);
 }
 
-TEST_CASE("the real clips", "[video]") {
+TEST_CASE("the real clips", "[video][needs_shared]") {
   const std::filesystem::path folder = shared_data() / "clips/videos";
   if (!std::filesystem::exists(folder)) SKIP_TEST("../shared/clips is not there");
   struct Clip {

@@ -102,7 +102,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("the reference's ids", "[tokenizer]") {
+TEST_CASE("the reference's ids", "[tokenizer][needs_shared]") {
   if (!std::filesystem::exists(real_vocabulary())) SKIP_TEST("../shared/clip is not there");
   ClipTokenizer tokenizer = ClipTokenizer::load(real_vocabulary());
   REQUIRE(tokenizer.size() == 49408);
@@ -110,8 +110,7 @@ TEST_CASE("the reference's ids", "[tokenizer]") {
   CHECK(tokenizer.end() == 49407);
   CHECK(tokenizer.encode("a diagram") == Ids{320, 22697});
   // [text, ids, ids with repairs or null]: tools/fixtures/make_tokenizer_golden.py
-  const json golden =
-      json::parse(file_bytes(std::string(CLIPCAP_SOURCE_DIR) + "/tests/golden/tokenizer.json"));
+  const json golden = json::parse(file_bytes(testing::golden_path("tokenizer.json")));
   REQUIRE(golden.size() > 1000);
   for (const bool repair : {false, true}) {
     tokenizer.set_repair(repair);
@@ -126,7 +125,7 @@ TEST_CASE("the reference's ids", "[tokenizer]") {
   }
 }
 
-TEST_CASE("what is encoded is decoded again", "[tokenizer]") {
+TEST_CASE("what is encoded is decoded again", "[tokenizer][needs_shared]") {
   if (!std::filesystem::exists(real_vocabulary())) SKIP_TEST("../shared/clip is not there");
   const ClipTokenizer tokenizer = ClipTokenizer::load(real_vocabulary());
   for (const std::string text : {"a man plays the guitar", "na\xc3\xafve caf\xc3\xa9",

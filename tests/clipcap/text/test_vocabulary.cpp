@@ -92,7 +92,7 @@ TEST_CASE("V2C dictionaries are checked", "[vocabulary]") {
   }
 }
 
-TEST_CASE("V2C's real dictionaries", "[vocabulary]") {
+TEST_CASE("V2C's real dictionaries", "[vocabulary][needs_shared]") {
   const std::filesystem::path folder = shared_data() / "v2c";
   if (!std::filesystem::exists(folder)) SKIP_TEST("../shared/v2c is not there");
   const Vocabulary vocabulary = Vocabulary::from_v2c_info(folder / "msrvtt_new_info.json");

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -12,21 +13,32 @@
 
 namespace clipcap {
 
-int thread_count() { return omp_get_max_threads(); }
+namespace {
+
+// omp_set_num_threads holds for the calling thread only, so the number is kept here and handed to every
+// region; tensor/kernels/onednn.cpp hands it to oneDNN.
+std::atomic<int>& wanted_threads() {
+  static std::atomic<int> threads{omp_get_max_threads()};
+  return threads;
+}
+
+}  // namespace
+
+int thread_count() { return wanted_threads(); }
 
 void set_thread_count(int threads) {
   CHECK(threads >= 1, "set_thread_count: ", threads, " threads; expected at least 1");
-  omp_set_num_threads(threads);
+  wanted_threads() = threads;
 }
 
-int thread_index() { return omp_get_thread_num(); }
+int usable_threads() { return omp_in_parallel() != 0 ? 1 : thread_count(); }
 
 namespace detail {
 
 void parallel_ranges(int64_t count, int64_t grain, void* context, RangeBody body) {
   const int64_t most = grain > 0 ? (count + grain - 1) / grain : count;
-  const auto threads = static_cast<int>(std::min<int64_t>(most, thread_count()));
-  if (threads <= 1 || omp_in_parallel() != 0) {
+  const auto threads = static_cast<int>(std::min<int64_t>(most, usable_threads()));
+  if (threads <= 1) {
     body(context, 0, count);
     return;
   }

@@ -9,12 +9,14 @@
 
 namespace clipcap {
 
-/// Threads used by parallel_for and by the GEMM library. Default: OpenMP's (OMP_NUM_THREADS or all cores).
+/// Threads used by parallel_for and by the GEMM library, whichever thread calls them: one number for the
+/// whole program. Default: OpenMP's (OMP_NUM_THREADS or all cores).
 [[nodiscard]] int thread_count();
 void set_thread_count(int threads);
 
-/// Index of the calling thread inside a parallel region, 0 outside.
-[[nodiscard]] int thread_index();
+/// Threads that a parallel_for called here would have: thread_count(), or 1 inside a parallel region. Not for
+/// cutting up sums: pieces made from thread_count() are the same inside and outside, and so are their bits.
+[[nodiscard]] int usable_threads();
 
 namespace detail {
 using RangeBody = void (*)(void* context, int64_t begin, int64_t end);
@@ -23,7 +25,7 @@ void parallel_ranges(int64_t count, int64_t grain, void* context, RangeBody body
 
 /// Runs body(begin, end) over a partition of [0, count). Work below `grain` items a thread is not split
 /// further; nested calls run serially. `body` may throw: the first exception is rethrown on the caller's
-/// thread.
+/// thread, after every piece has run.
 template <class Body>
 void parallel_for(int64_t count, int64_t grain, Body&& body) {
   if (count <= 0) return;

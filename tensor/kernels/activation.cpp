@@ -18,7 +18,7 @@ template <class T>
 T value(T z, Activation activation) {
   switch (activation) {
     case Activation::relu:
-      return z > 0 ? z : T{0};
+      return z < 0 ? T{0} : z;  // a NaN stays
     case Activation::gelu:
       return z * T{0.5} * (1 + std::erf(z * static_cast<T>(M_SQRT1_2)));
     case Activation::quick_gelu:
@@ -33,7 +33,7 @@ template <class T>
 T slope(T z, Activation activation) {
   switch (activation) {
     case Activation::relu:
-      return z > 0 ? T{1} : T{0};
+      return z > 0 ? T{1} : z <= 0 ? T{0} : z;
     case Activation::gelu: {
       const T density = std::exp(-z * z / 2) * static_cast<T>(M_2_SQRTPI * M_SQRT1_2 / 2);
       return T{0.5} * (1 + std::erf(z * static_cast<T>(M_SQRT1_2))) + z * density;

@@ -9,7 +9,24 @@ namespace clipcap {
 
 enum class Isa { generic, avx2, avx512 };
 
-/// The instruction set in use: the best that the machine has, or CLIPCAP_ISA=avx2 from the environment.
+/// What a processor says about itself, as far as the kernels ask.
+struct CpuFeatures {
+  bool avx2 = false;
+  bool fma = false;
+  bool bmi2 = false;
+  bool avx512f = false;
+  bool avx512bw = false;
+  bool avx512dq = false;
+  bool avx512vl = false;
+};
+[[nodiscard]] CpuFeatures this_cpu();
+
+/// The best set for a processor; throws Error, saying what it lacks, when it has none that the kernels are
+/// compiled for.
+[[nodiscard]] Isa best_isa(const CpuFeatures& features);
+
+/// The instruction set in use: the best that the machine has, or CLIPCAP_ISA=avx2 from the environment. Throws
+/// Error on a machine that has none (best_isa).
 [[nodiscard]] Isa active_isa();
 /// For tests and benchmarks: uses `isa` from now on; throws Error if the machine lacks it.
 void set_active_isa(Isa isa);
@@ -18,8 +35,7 @@ void set_active_isa(Isa isa);
 }  // namespace clipcap
 
 // CLIPCAP_ISA_KERNEL(layer_norm_fwd, LayerNormFwd<float>) declares the per-set functions and defines
-// layer_norm_fwd_cpu(const LayerNormFwd<float>&), which calls the active one: what goes into an Op's CPU
-// slot.
+// layer_norm_fwd_cpu(const LayerNormFwd<float>&), which calls the active one: it goes into an Op's CPU slot.
 #if defined(CLIPCAP_X86)
 #define CLIPCAP_ISA_KERNEL(name, ...)                                      \
   namespace isa_avx2 {                                                     \

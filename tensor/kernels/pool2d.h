@@ -4,11 +4,14 @@
 // Equation   max: y[n,i,j,c] = max_{u,v < K} x[n, s*i+u-p, s*j+v-p, c] over the pixels inside the picture
 //            mean: y[n,c] = 1/(HW) sum_{i,j} x[n,i,j,c]
 // Shapes     x [N,H,W,C]; max: y [N,H',W',C], H' = floor((H + 2p - K) / s) + 1; mean: y [N,C].
-//            2p <= K, so that every window meets the picture; H, W >= 1.
+//            max: 2p <= K, so that every window meets the picture. N = 0 and C = 0 are allowed.
 // Layout     contiguous, channels last.
-// Numerics   max: exact; a NaN under the window may be lost. mean: float, row by row, the rows' sums in
-// order. Determinism bitwise for any thread count: a thread owns whole outputs. Cost       reads 4*N*H*W*C
-// bytes (max: from a cache K^2/s^2 times), writes 4*N*H'*W'*C or 4*N*C.
+// Numerics   max: exact; a NaN under the window is the result, as it is for the mean.
+//            mean: float, row by row, the rows' sums in order; of no pixel (HW = 0) NaN.
+// Errors     max: a window that fits nowhere (H' or W' below 1) or is impossible (K or s below 1, p below 0
+//            or above K/2) throws Error before anything is written.
+// Determinism bitwise for any thread count: a thread owns whole outputs.
+// Cost       reads 4*N*H*W*C bytes (max: from a cache K^2/s^2 times), writes 4*N*H'*W'*C or 4*N*C.
 #pragma once
 
 #include <cstdint>

@@ -46,6 +46,20 @@ CLIPCAP_INLINE Vec load_partial(const float* p, int64_t count, float fill = 0.0F
 CLIPCAP_INLINE void store_partial(float* p, Vec v, int64_t count) {
   __builtin_memcpy(p, &v, static_cast<size_t>(count) * 4);
 }
+/// The same for any `width` <= kLanes: the body of each_vector.
+CLIPCAP_INLINE Vec load_width(const float* p, int64_t width, float fill = 0.0F) {
+  return width == kLanes ? load(p) : load_partial(p, width, fill);
+}
+CLIPCAP_INLINE void store_width(float* p, Vec v, int64_t width) {
+  width == kLanes ? store(p, v) : store_partial(p, v, width);
+}
+/// Calls body(index, width) for the vectors of a row of `count`; `width` < kLanes only for the last.
+template <class Body>
+CLIPCAP_INLINE void each_vector(int64_t count, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) body(i, static_cast<int64_t>(kLanes));
+  if (i < count) body(i, count - i);
+}
 CLIPCAP_INLINE Vec select(VecInt mask, Vec a, Vec b) { return mask ? a : b; }
 CLIPCAP_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 CLIPCAP_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }

@@ -134,8 +134,18 @@ TEST_CASE("activation: extreme inputs, in place, no rows", "[activation]") {
       CHECK(in_place == y);
       CHECK(forward(fast_forward, {infinity}, {}, 1, 1, activation)[0] == infinity);
       const std::vector<float> nan(3, std::numeric_limits<float>::quiet_NaN());
-      if (activation != Activation::relu)
-        CHECK(std::isnan(forward(fast_forward, nan, {}, 1, 3, activation)[1]));
+      for (const float value : forward(fast_forward, nan, {}, 1, 3, activation)) CHECK(std::isnan(value));
+      for (const float value : forward(reference::bias_activation_fwd<float>, nan, {}, 1, 3, activation)) {
+        CHECK(std::isnan(value));
+      }
+      // Where the function saw NaN its gradient is NaN too; the identity passes the gradient as it is.
+      const auto fast_nan = backward(fast_backward, {1, 1, 1}, nan, {}, 1, 3, activation);
+      const auto plain_nan =
+          backward(reference::bias_activation_bwd<float>, {1, 1, 1}, nan, {}, 1, 3, activation);
+      for (size_t i = 0; i < 3; ++i) {
+        CHECK(std::isnan(fast_nan.dx[i]) == (activation != Activation::none));
+        CHECK(std::isnan(plain_nan.dx[i]) == (activation != Activation::none));
+      }
       CHECK(backward(fast_backward, {}, {}, {}, 0, 37, activation).dbias == std::vector<float>(37, 0.0F));
       CHECK(backward(fast_backward, {}, {}, {}, 4, 0, activation).dx.empty());
     }

@@ -81,3 +81,63 @@ TEST_CASE("pool2d: the same bits for any number of threads", "[pool2d]") {
   CHECK(run(3) == one);
   set_thread_count(before);
 }
+
+TEST_CASE("pool2d: no channels, no pictures, NaN", "[pool2d]") {
+  on_every_isa([] {
+    check_max(2, 5, 4, 0, 3, 2, 1);
+    check_mean(2, 5, 4, 0);
+    check_max(0, 5, 4, 0, 3, 2, 1);
+    // A NaN anywhere under the window is the result, in its own channel only.
+    for (const int64_t channels : {1, 16, 19}) {
+      for (int64_t pixel = 0; pixel < 9; ++pixel) {
+        std::vector<float> x(static_cast<size_t>(9 * channels), 1.0F);
+        x[static_cast<size_t>((pixel + 1) * channels - 1)] = std::numeric_limits<float>::quiet_NaN();
+        std::vector<float> y(static_cast<size_t>(channels), 7.0F);
+        std::vector<float> plain = y;
+        MaxPool2d<float> p{};
+        p.x = x.data();
+        p.y = y.data();
+        p.n = 1;
+        p.h = p.w = p.kernel = 3;
+        p.c = channels;
+        p.stride = 1;
+        max_pool2d(kCpu, p);
+        CHECK(std::isnan(y.back()));
+        for (int64_t c = 0; c + 1 < channels; ++c) CHECK(y[static_cast<size_t>(c)] == 1.0F);
+        p.y = plain.data();
+        reference::max_pool2d(p);
+        CHECK(std::isnan(plain.back()));
+      }
+    }
+  });
+}
+
+TEST_CASE("pool2d: a window that fits nowhere is refused before anything is written", "[pool2d]") {
+  const std::vector<float> x(64, 1.0F);
+  std::vector<float> y(64, 7.0F);
+  const auto run = [&](int64_t h, int64_t w, int64_t kernel, int64_t stride, int64_t padding) {
+    MaxPool2d<float> p{};
+    p.x = x.data();
+    p.y = y.data();
+    p.n = 1;
+    p.h = h;
+    p.w = w;
+    p.c = 1;
+    p.kernel = kernel;
+    p.stride = stride;
+    p.padding = padding;
+    CHECK_THROWS_AS(reference::max_pool2d(p), Error);
+    max_pool2d(kCpu, p);
+  };
+  on_every_isa([&] {
+    CHECK_THROWS_WITH(run(1, 1, 4, 1, 0), "max_pool2d: a picture of 1 x 1 under a window of 4, padding 0");
+    CHECK_THROWS_AS(run(8, 2, 3, 1, 0), Error);
+    CHECK_THROWS_AS(run(2, 8, 3, 1, 0), Error);
+    CHECK_THROWS_AS(run(0, 4, 3, 2, 1), Error);
+    CHECK_THROWS_AS(run(4, 4, 3, 0, 1), Error);
+    CHECK_THROWS_AS(run(4, 4, 0, 1, 0), Error);
+    CHECK_THROWS_AS(run(4, 4, 3, 1, 2), Error);
+    CHECK_THROWS_AS(run(4, 4, 3, 1, -1), Error);
+    CHECK(y == std::vector<float>(64, 7.0F));
+  });
+}

@@ -8,7 +8,7 @@ namespace {
 
 template <Activation activation>
 CLIPCAP_INLINE Vec value(Vec z) {
-  if constexpr (activation == Activation::relu) return max(z, Vec{});
+  if constexpr (activation == Activation::relu) return select(z < Vec{}, Vec{}, z);  // a NaN stays
   if constexpr (activation == Activation::gelu) return z * 0.5F * (1.0F + erf(z * 0.70710678F));
   if constexpr (activation == Activation::quick_gelu) return z * sigmoid(z * 1.702F);
   return z;
@@ -16,7 +16,9 @@ CLIPCAP_INLINE Vec value(Vec z) {
 
 template <Activation activation>
 CLIPCAP_INLINE Vec slope(Vec z) {
-  if constexpr (activation == Activation::relu) return select(z > Vec{}, broadcast(1.0F), Vec{});
+  if constexpr (activation == Activation::relu) {
+    return select(z > Vec{}, broadcast(1.0F), select(z <= Vec{}, Vec{}, z));
+  }
   if constexpr (activation == Activation::gelu) {
     return 0.5F * (1.0F + erf(z * 0.70710678F)) + z * exp(z * z * -0.5F) * 0.39894228F;
   }
@@ -33,17 +35,11 @@ void forward(const BiasActivationFwd<float>& p) {
     for (int64_t r = begin; r < end; ++r) {
       const float* x = p.x + r * p.dim;
       float* y = p.y + r * p.dim;
-      int64_t j = 0;
-      for (; j + kLanes <= p.dim; j += kLanes) {
-        Vec z = load(x + j);
-        if (p.bias != nullptr) z += load(p.bias + j);
-        store(y + j, value<activation>(z));
-      }
-      if (j < p.dim) {
-        Vec z = load_partial(x + j, p.dim - j);
-        if (p.bias != nullptr) z += load_partial(p.bias + j, p.dim - j);
-        store_partial(y + j, value<activation>(z), p.dim - j);
-      }
+      each_vector(p.dim, [&](int64_t j, int64_t width) {
+        Vec z = load_width(x + j, width);
+        if (p.bias != nullptr) z += load_width(p.bias + j, width);
+        store_width(y + j, value<activation>(z), width);
+      });
     }
   });
 }
@@ -55,29 +51,17 @@ void backward_rows(const BiasActivationBwd<float>& p, int64_t begin, int64_t end
   constexpr int64_t kRowBlock = 8;
   for (int64_t first = begin; first < end; first += kRowBlock) {
     const int64_t last = first + kRowBlock < end ? first + kRowBlock : end;
-    int64_t j = 0;
-    for (; j + kLanes <= p.dim; j += kLanes) {
-      const Vec bias = p.bias == nullptr ? Vec{} : load(p.bias + j);
+    each_vector(p.dim, [&](int64_t j, int64_t width) {
+      const Vec bias = p.bias == nullptr ? Vec{} : load_width(p.bias + j, width);
       Vec total{};
       for (int64_t r = first; r < last; ++r) {
         const int64_t at = r * p.dim + j;
-        const Vec dx = load(p.dy + at) * slope<activation>(load(p.x + at) + bias);
+        const Vec dx = load_width(p.dy + at, width) * slope<activation>(load_width(p.x + at, width) + bias);
         total += dx;
-        store(p.dx + at, dx);
+        store_width(p.dx + at, dx, width);
       }
-      if (partial != nullptr) store(partial + j, load(partial + j) + total);
-    }
-    const int64_t width = p.dim - j;
-    if (width == 0) continue;
-    const Vec bias = p.bias == nullptr ? Vec{} : load_partial(p.bias + j, width);
-    Vec total{};
-    for (int64_t r = first; r < last; ++r) {
-      const int64_t at = r * p.dim + j;
-      const Vec dx = load_partial(p.dy + at, width) * slope<activation>(load_partial(p.x + at, width) + bias);
-      total += dx;
-      store_partial(p.dx + at, dx, width);
-    }
-    if (partial != nullptr) store_partial(partial + j, load_partial(partial + j, width) + total, width);
+      if (partial != nullptr) store_width(partial + j, load_width(partial + j, width) + total, width);
+    });
   }
 }
 

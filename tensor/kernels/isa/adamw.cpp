@@ -34,26 +34,16 @@ CLIPCAP_INLINE void update(Vec& param, Vec g, Vec& m, Vec& v, float weight_decay
 }
 
 void run_range(const AdamwTensor<float>& x, int64_t begin, int64_t end, const Constants& c) {
-  int64_t i = begin;
-  for (; i + kLanes <= end; i += kLanes) {
-    Vec param = load(x.param + i);
-    Vec m = load(x.m + i);
-    Vec v = load(x.v + i);
-    update(param, load(x.grad + i), m, v, x.weight_decay, c);
-    store(x.param + i, param);
-    store(x.m + i, m);
-    store(x.v + i, v);
-  }
-  if (i < end) {
-    const int64_t rest = end - i;
-    Vec param = load_partial(x.param + i, rest);
-    Vec m = load_partial(x.m + i, rest);
-    Vec v = load_partial(x.v + i, rest);
-    update(param, load_partial(x.grad + i, rest), m, v, x.weight_decay, c);
-    store_partial(x.param + i, param, rest);
-    store_partial(x.m + i, m, rest);
-    store_partial(x.v + i, v, rest);
-  }
+  each_vector(end - begin, [&](int64_t offset, int64_t width) {
+    const int64_t i = begin + offset;
+    Vec param = load_width(x.param + i, width);
+    Vec m = load_width(x.m + i, width);
+    Vec v = load_width(x.v + i, width);
+    update(param, load_width(x.grad + i, width), m, v, x.weight_decay, c);
+    store_width(x.param + i, param, width);
+    store_width(x.m + i, m, width);
+    store_width(x.v + i, v, width);
+  });
 }
 
 typedef float HalfVec __attribute__((vector_size(kLanes * 2)));

@@ -9,23 +9,13 @@ namespace {
 // Sum of |student - teacher| over one row, and the gradient's sign times `share`.
 float one_row(const float* student, const float* teacher, float* grad, int64_t dim, float share) {
   Vec total{};
-  int64_t i = 0;
   const Vec up = broadcast(share);
-  for (; i + kLanes <= dim; i += kLanes) {
-    const Vec difference = load(student + i) - load(teacher + i);
+  each_vector(dim, [&](int64_t i, int64_t width) {
+    const Vec difference = load_width(student + i, width) - load_width(teacher + i, width);
     total += abs(difference);
-    if (grad != nullptr) {
-      store(grad + i, select(difference > Vec{}, up, select(difference < Vec{}, -up, Vec{})));
-    }
-  }
-  if (i < dim) {
-    const Vec difference = load_partial(student + i, dim - i) - load_partial(teacher + i, dim - i);
-    total += abs(difference);
-    if (grad != nullptr) {
-      store_partial(grad + i, select(difference > Vec{}, up, select(difference < Vec{}, -up, Vec{})),
-                    dim - i);
-    }
-  }
+    if (grad == nullptr) return;
+    store_width(grad + i, select(difference > Vec{}, up, select(difference < Vec{}, -up, Vec{})), width);
+  });
   return sum(total);
 }
 

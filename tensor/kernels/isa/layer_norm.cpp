@@ -8,16 +8,8 @@ namespace {
 
 constexpr int64_t kRowsAThread = 8;
 
-// Calls body(index, width) for the vectors of a row; `width` < kLanes only for the last.
-template <class Body>
-CLIPCAP_INLINE void each_vector(int64_t dim, Body body) {
-  int64_t i = 0;
-  for (; i + kLanes <= dim; i += kLanes) body(i, static_cast<int64_t>(kLanes));
-  if (i < dim) body(i, dim - i);
-}
-
-// The sum of body(index, width) over the vectors of a row, in four running sums to hide the latency of the
-// addition.
+// The sum of body(index, width) over the vectors of a row, in four running sums that hide the addition's
+// latency.
 template <class Body>
 CLIPCAP_INLINE float sum_vectors(int64_t dim, Body body) {
   Vec totals[4] = {};
@@ -31,17 +23,6 @@ CLIPCAP_INLINE float sum_vectors(int64_t dim, Body body) {
   for (; i + kLanes <= dim; i += kLanes) totals[0] += body(i, static_cast<int64_t>(kLanes));
   if (i < dim) totals[1] += body(i, dim - i);
   return sum((totals[0] + totals[1]) + (totals[2] + totals[3]));
-}
-
-CLIPCAP_INLINE Vec load_width(const float* p, int64_t width) {
-  return width == kLanes ? load(p) : load_partial(p, width);
-}
-CLIPCAP_INLINE void store_width(float* p, Vec v, int64_t width) {
-  if (width == kLanes) {
-    store(p, v);
-  } else {
-    store_partial(p, v, width);
-  }
 }
 
 void forward_row(const LayerNormFwd<float>& p, int64_t r) {
@@ -68,7 +49,7 @@ void forward_row(const LayerNormFwd<float>& p, int64_t r) {
   }
   const float mean = total / static_cast<float>(p.dim);
   const float squares = sum_vectors(p.dim, [&](int64_t i, int64_t width) {
-    const Vec centred = (width == kLanes ? load(s + i) : load_partial(s + i, width, mean)) - mean;
+    const Vec centred = load_width(s + i, width, mean) - mean;
     return centred * centred;
   });
   const float rstd = 1.0F / __builtin_sqrtf(squares / static_cast<float>(p.dim) + p.eps);
@@ -80,7 +61,7 @@ void forward_row(const LayerNormFwd<float>& p, int64_t r) {
   if (p.rstd != nullptr) p.rstd[r] = rstd;
 }
 
-// dgamma and dbeta of this thread's rows are added to `partial` [2,D].
+// The row's share of dgamma and dbeta is added to `partial` [2,D].
 void backward_row(const LayerNormBwd<float>& p, int64_t r, float* partial) {
   const float* dy = p.dy + r * p.dim;
   const float* s = p.s + r * p.dim;
@@ -120,21 +101,26 @@ void layer_norm_fwd(const LayerNormFwd<float>& p) {
 
 void layer_norm_bwd(const LayerNormBwd<float>& p) {
   if (p.dim == 0) return;
-  const int64_t threads = thread_count();
+  // Cut by the thread count alone, so that the sums have the same bits whatever else runs in parallel.
+  const int64_t most = (p.rows + kRowsAThread - 1) / kRowsAThread;
+  const int64_t chunks = most < thread_count() ? most : thread_count();
   const int64_t stride = 2 * p.dim;
-  auto* partial =
-      static_cast<float*>(thread_scratch(static_cast<size_t>(threads * stride) * sizeof(float), 1));
-  __builtin_memset(partial, 0, static_cast<size_t>(threads * stride) * sizeof(float));
-  parallel_for(p.rows, kRowsAThread, [&](int64_t begin, int64_t end) {
-    float* own = partial + thread_index() * stride;
-    for (int64_t r = begin; r < end; ++r) backward_row(p, r, own);
+  const size_t bytes = static_cast<size_t>(chunks * stride) * sizeof(float);
+  auto* partial = static_cast<float*>(thread_scratch(bytes + 1, 1));
+  __builtin_memset(partial, 0, bytes);
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      for (int64_t r = p.rows * c / chunks; r < p.rows * (c + 1) / chunks; ++r) {
+        backward_row(p, r, partial + c * stride);
+      }
+    }
   });
   for (int64_t i = 0; i < p.dim; ++i) {
     float dgamma = 0;
     float dbeta = 0;
-    for (int64_t t = 0; t < threads; ++t) {
-      dgamma += partial[t * stride + i];
-      dbeta += partial[t * stride + p.dim + i];
+    for (int64_t c = 0; c < chunks; ++c) {
+      dgamma += partial[c * stride + i];
+      dbeta += partial[c * stride + p.dim + i];
     }
     p.dgamma[i] = dgamma;
     p.dbeta[i] = dbeta;

@@ -22,13 +22,12 @@ constexpr int kBackwardVectors = 2;
 constexpr int64_t kBackwardUnits = kBackwardVectors * kLanes;
 constexpr int64_t kRowsPerThread = 16;  // from here on, sequences rather than units are shared out
 
-Vec load_units(const float* x, int64_t count) { return count >= kLanes ? load(x) : load_partial(x, count); }
-void store_units(float* x, Vec v, int64_t count) {
-  if (count >= kLanes) {
-    store(x, v);
-  } else {
-    store_partial(x, v, count);
-  }
+// `count` units are left from here on.
+CLIPCAP_INLINE Vec load_units(const float* x, int64_t count) {
+  return load_width(x, count < kLanes ? count : kLanes);
+}
+CLIPCAP_INLINE void store_units(float* x, Vec v, int64_t count) {
+  store_width(x, v, count < kLanes ? count : kLanes);
 }
 
 template <class P>

@@ -6,24 +6,13 @@
 namespace clipcap::CLIPCAP_ISA {
 namespace {
 
-// Calls body(first, width) for the channels in vectors; the last one may be narrower than kLanes.
-template <class Body>
-CLIPCAP_INLINE void each_vector(int64_t channels, Body body) {
-  int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) body(c, int64_t{kLanes});
-  if (c < channels) body(c, channels - c);
-}
-
-CLIPCAP_INLINE Vec load_up_to(const float* p, int64_t width) {
-  return width == kLanes ? load(p) : load_partial(p, width);
-}
-CLIPCAP_INLINE void store_up_to(float* p, Vec v, int64_t width) {
-  width == kLanes ? store(p, v) : store_partial(p, v, width);
-}
+// The larger of the two, or the NaN of either.
+CLIPCAP_INLINE Vec max_or_nan(Vec largest, Vec v) { return select((v > largest) | (v != v), v, largest); }
 
 }  // namespace
 
 void max_pool2d(const MaxPool2d<float>& p) {
+  // At least 1 each: tensor/kernels/pool2d.cpp refuses a window that fits nowhere.
   const int64_t out_h = (p.h + 2 * p.padding - p.kernel) / p.stride + 1;
   const int64_t out_w = (p.w + 2 * p.padding - p.kernel) / p.stride + 1;
   const int64_t pixels = p.n * out_h * out_w;
@@ -38,13 +27,13 @@ void max_pool2d(const MaxPool2d<float>& p) {
       const int64_t column_end = left + p.kernel < p.w ? left + p.kernel : p.w;
       const float* picture = p.x + at / (out_h * out_w) * p.h * p.w * p.c;
       each_vector(p.c, [&](int64_t c, int64_t width) {
-        Vec largest = load_up_to(picture + (row_begin * p.w + column_begin) * p.c + c, width);
+        Vec largest = load_width(picture + (row_begin * p.w + column_begin) * p.c + c, width);
         for (int64_t row = row_begin; row < row_end; ++row) {
           for (int64_t column = column_begin; column < column_end; ++column) {
-            largest = max(largest, load_up_to(picture + (row * p.w + column) * p.c + c, width));
+            largest = max_or_nan(largest, load_width(picture + (row * p.w + column) * p.c + c, width));
           }
         }
-        store_up_to(p.y + at * p.c + c, largest, width);
+        store_width(p.y + at * p.c + c, largest, width);
       });
     }
   });
@@ -61,10 +50,10 @@ void mean_pool2d(const MeanPool2d<float>& p) {
       Vec total{};
       for (int64_t row = 0; row < p.h; ++row) {
         Vec partial{};  // a row's sum on its own: long sums lose less
-        for (int64_t column = 0; column < p.w; ++column, x += p.c) partial += load_up_to(x, width);
+        for (int64_t column = 0; column < p.w; ++column, x += p.c) partial += load_width(x, width);
         total += partial;
       }
-      store_up_to(p.y + job / blocks * p.c + c, total / area, width);
+      store_width(p.y + job / blocks * p.c + c, total / area, width);
     }
   });
 }

@@ -18,8 +18,8 @@ int cuda_device_count() {
 std::string cuda_unavailable_reason() { return cuda::unavailable_reason(); }
 
 void* cuda_allocate(size_t bytes, int device) {
-  CHECK(cuda_device_count() > 0,
-        "no CUDA device: ", cuda_unavailable_reason());  // fills the op slots at first use
+  // The first count also fills the op slots.
+  CHECK(cuda_device_count() > 0, "no CUDA device: ", cuda_unavailable_reason());
   return cuda::allocate(bytes, device);
 }
 

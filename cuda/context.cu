@@ -2,25 +2,17 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
 
+#include "tensor/size_class.h"
+
 namespace clipcap::CLIPCAP_CUDA_NAMESPACE {
 namespace {
 
-constexpr size_t kAlignment = 256;
 constexpr int kMaxDevices = 64;
-
-// As for host memory (tensor/storage.cpp): eight classes to a power of two, so that at most 12.5 % is lost
-// and sizes that vary from step to step still find each other's blocks.
-size_t size_class(size_t bytes) {
-  if (bytes <= 2048) return std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
-  const size_t step = std::bit_floor(bytes - 1) / 8;
-  return (bytes + step - 1) / step * step;
-}
 
 struct DeviceState {
   std::mutex mutex;
@@ -112,8 +104,8 @@ void* allocate(size_t bytes, int device) {
     state.statistics.bytes_cached -= signed_bytes;
   } else {
     cudaError_t error = cudaMalloc(&block, rounded);
-    if (error ==
-        cudaErrorMemoryAllocation) {  // cudaFree waits for the device, so no running kernel loses memory
+    if (error == cudaErrorMemoryAllocation) {
+      // cudaFree waits for the device, so no running kernel loses memory.
       static_cast<void>(cudaGetLastError());
       free_cached(state);
       error = cudaMalloc(&block, rounded);
@@ -131,8 +123,8 @@ void* allocate(size_t bytes, int device) {
   state.statistics.bytes_in_use += signed_bytes;
   state.statistics.peak_bytes = std::max(state.statistics.peak_bytes, state.statistics.bytes_in_use);
 #if !defined(__CUDACC__)
-  static_cast<void>(
-      cudaMemsetAsync(block, 0xFF, rounded, nullptr));  // a block used again holds NaN, not luck
+  // A block used again holds NaN, not luck.
+  static_cast<void>(cudaMemsetAsync(block, 0xFF, rounded, nullptr));
 #endif
   return block;
 }
@@ -184,8 +176,8 @@ unsigned* ticket_counter() {
   const std::lock_guard<std::mutex> lock(state.mutex);
   if (state.tickets == nullptr) {
     void* memory = nullptr;
-    CUDA_CHECK(cudaMalloc(&memory, kAlignment));
-    CUDA_CHECK(cudaMemsetAsync(memory, 0, kAlignment, device_stream));
+    CUDA_CHECK(cudaMalloc(&memory, kAllocationAlignment));
+    CUDA_CHECK(cudaMemsetAsync(memory, 0, kAllocationAlignment, device_stream));
     state.tickets = static_cast<unsigned*>(memory);
   }
   return state.tickets;

@@ -1,6 +1,6 @@
 #include "tensor/storage.h"
 
-#include <bit>
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -9,19 +9,14 @@
 
 #include "tensor/backend.h"
 #include "tensor/check.h"
+#include "tensor/size_class.h"
 
 namespace clipcap {
 namespace {
 
-constexpr size_t kAlignment = 256;
-
-// Eight classes to a power of two: at most 12.5 % of a block is lost, and sizes that vary a little from step
-// to step (batches of different length) still meet in one class.
-size_t size_class(size_t bytes) {
-  if (bytes <= 2048) return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  const size_t step = std::bit_floor(bytes - 1) / 8;
-  return (bytes + step - 1) / step * step;
-}
+constexpr HostSystem kSystem{
+    [](size_t alignment, size_t bytes) { return std::aligned_alloc(alignment, bytes); },
+    [](void* block) { std::free(block); }};
 
 class HostAllocator {
  public:
@@ -33,21 +28,24 @@ class HostAllocator {
   void* allocate(size_t bytes) {
     const size_t rounded = size_class(bytes);
     const std::lock_guard<std::mutex> lock(mutex_);
-    statistics_.bytes_in_use += static_cast<int64_t>(rounded);
-    statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.bytes_in_use);
     auto& blocks = free_[rounded];
+    void* block = nullptr;
     if (!blocks.empty()) {
-      void* block = blocks.back();
+      block = blocks.back();
       blocks.pop_back();
       statistics_.bytes_cached -= static_cast<int64_t>(rounded);
-      return block;
+    } else {
+      block = system_.allocate(kAllocationAlignment, rounded);
+      if (block == nullptr) {  // blocks of other classes may be what is missing
+        empty_cache_locked();
+        block = system_.allocate(kAllocationAlignment, rounded);
+      }
+      CHECK(block != nullptr, "out of memory: ", bytes, " bytes asked, ", statistics_.bytes_in_use,
+            " in use");
+      ++statistics_.system_allocations;
     }
-    void* block = std::aligned_alloc(kAlignment, rounded);
-    if (block == nullptr) {
-      statistics_.bytes_in_use -= static_cast<int64_t>(rounded);
-      fail("out of memory: ", bytes, " bytes asked, ", statistics_.bytes_in_use, " in use");
-    }
-    ++statistics_.system_allocations;
+    statistics_.bytes_in_use += static_cast<int64_t>(rounded);
+    statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.bytes_in_use);
     return block;
   }
 
@@ -61,11 +59,12 @@ class HostAllocator {
 
   void empty_cache() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (auto& [bytes, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
-      blocks.clear();
-    }
-    statistics_.bytes_cached = 0;
+    empty_cache_locked();
+  }
+
+  void set_system(const HostSystem& system) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    system_ = system.allocate != nullptr ? system : kSystem;
   }
 
   MemoryStatistics statistics() {
@@ -74,7 +73,16 @@ class HostAllocator {
   }
 
  private:
+  void empty_cache_locked() {
+    for (auto& [bytes, blocks] : free_) {
+      for (void* block : blocks) system_.free(block);
+      blocks.clear();
+    }
+    statistics_.bytes_cached = 0;
+  }
+
   std::mutex mutex_;
+  HostSystem system_ = kSystem;
   std::map<size_t, std::vector<void*>> free_;
   MemoryStatistics statistics_;
 };
@@ -104,5 +112,6 @@ Storage::~Storage() {
 
 MemoryStatistics host_memory_statistics() { return HostAllocator::instance().statistics(); }
 void release_cached_host_memory() { HostAllocator::instance().empty_cache(); }
+void set_host_system(const HostSystem& system) { HostAllocator::instance().set_system(system); }
 
 }  // namespace clipcap

@@ -39,7 +39,16 @@ struct MemoryStatistics {
   int64_t peak_bytes = 0;          // most bytes_in_use so far
 };
 [[nodiscard]] MemoryStatistics host_memory_statistics();
-/// Gives the cached host memory back to the system.
+/// Gives the cached host memory back to the system. The allocator does so itself before it reports that no
+/// memory is left.
 void release_cached_host_memory();
+
+/// Where the host allocator gets its memory. For tests: set it only while the cache is empty and no storage
+/// from the other one is alive; {} sets the C library's back.
+struct HostSystem {
+  void* (*allocate)(size_t alignment, size_t bytes) = nullptr;  // null when there is none left
+  void (*free)(void* block) = nullptr;
+};
+void set_host_system(const HostSystem& system);
 
 }  // namespace clipcap

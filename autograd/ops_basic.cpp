@@ -5,6 +5,16 @@
 #include "tensor/ops.h"
 
 namespace clipcap::diff {
+namespace {
+
+// x as [rows, its last dimension]; -1 could not say it when a dimension is 0.
+Tensor as_rows(const Tensor& x) {
+  int64_t rows = 1;
+  for (int i = 0; i + 1 < x.rank(); ++i) rows *= x.dim(i);
+  return x.reshape({rows, x.dim(-1)});
+}
+
+}  // namespace
 
 Variable add(const Variable& a, const Variable& b) {
   const Shape a_shape = a.shape();
@@ -115,18 +125,18 @@ Variable matmul(const Variable& a, const Variable& b) {
   const Tensor y = b.value();
   const bool want_a = a.requires_grad();
   const bool want_b = b.requires_grad();
-  return make_result(
-      "matmul", ops::matmul(x, y), {a, b}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
-        Tensor da;
-        Tensor db;
-        if (want_a) da = ops::matmul(g[0], y, false, true);
-        if (want_b && y.rank() == 2) {  // shared by every row of a
-          db = ops::matmul(x.reshape({-1, x.dim(-1)}), g[0].reshape({-1, g[0].dim(-1)}), true, false);
-        } else if (want_b) {
-          db = ops::matmul(x, g[0], true, false);
-        }
-        return {da, db};
-      });
+  return make_result("matmul", ops::matmul(x, y), {a, b},
+                     [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+                       Tensor da;
+                       Tensor db;
+                       if (want_a) da = ops::matmul(g[0], y, false, true);
+                       if (want_b && y.rank() == 2) {  // shared by every row of a
+                         db = ops::matmul(as_rows(x), as_rows(g[0]), true, false);
+                       } else if (want_b) {
+                         db = ops::matmul(x, g[0], true, false);
+                       }
+                       return {da, db};
+                     });
 }
 
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias) {
@@ -137,14 +147,12 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias)
   const bool want_b = bias.requires_grad();
   return make_result("linear", ops::linear(input, w, bias.defined() ? bias.value() : Tensor()),
                      {x, weight, bias}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
-                       const int64_t n = w.dim(0);
-                       const int64_t rows = g[0].numel() / std::max<int64_t>(1, n);
-                       const Tensor dy = g[0].reshape({rows, n});
+                       const Tensor dy = as_rows(g[0]);
                        Tensor dx;
                        Tensor dw;
                        Tensor db;
                        if (want_x) dx = ops::matmul(dy, w).reshape(input.shape());
-                       if (want_w) dw = ops::matmul(dy, input.reshape({rows, w.dim(1)}), true, false);
+                       if (want_w) dw = ops::matmul(dy, as_rows(input), true, false);
                        if (want_b) db = ops::sum(dy, 0);
                        return {dx, dw, db};
                      });

@@ -1,6 +1,7 @@
 #include "nn/linear.h"
 
 #include "nn/init.h"
+#include "tensor/ops.h"
 
 namespace clipcap::nn {
 
@@ -15,6 +16,12 @@ Linear::Linear(int64_t in_features, int64_t out_features, Generator& generator, 
 Variable Linear::forward(const Variable& x, const Variable& residual) const {
   CHECK(residual.defined() == options_.residual, "Linear: residual ",
         residual.defined() ? "given" : "missing");
+  if (residual.defined()) {  // no broadcasting here: the packed product writes over it
+    Shape shape = x.shape();
+    shape.set(-1, out_features_);
+    check_same_kind("Linear", x.value(), residual.value());
+    CHECK(residual.shape() == shape, "Linear: residual is ", residual.shape(), "; expected ", shape);
+  }
   if (packed_) {
     CHECK(NoGrad::active(), "Linear: packed for inference; run it under NoGrad");
     CHECK(x.dim(-1) == in_features_ && x.dtype() == DType::f32, "Linear: x is ", x.dtype(), ' ', x.shape(),

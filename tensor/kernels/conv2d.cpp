@@ -3,32 +3,19 @@
 // and every other kernel can read it.
 #include "tensor/kernels/conv2d.h"
 
-#include <oneapi/dnnl/dnnl.hpp>
-
 #include <algorithm>
 #include <cstring>
-#include <mutex>
+#include <memory>
 #include <unordered_map>
-#include <vector>
 
+#include "tensor/kernels/onednn.h"
 #include "tensor/parallel.h"
 
 namespace clipcap {
 namespace {
 
 using dnnl::memory;
-using Tag = memory::format_tag;
-
-// Compiled primitives kept per layer, one for each size of x and thread count.
-constexpr size_t kCached = 8;
-constexpr int kScratchSlot = 7;
-
-dnnl::engine& engine() {
-  static dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
-  return cpu;
-}
-
-memory::desc floats(const memory::dims& dims, Tag tag) { return {dims, memory::data_type::f32, tag}; }
+using onednn::Tag;
 
 void check_geometry(const Conv2dGeometry& g) {
   CHECK(g.in_channels >= 1 && g.out_channels >= 1 && g.kernel_h >= 1 && g.kernel_w >= 1,
@@ -41,11 +28,14 @@ void check_geometry(const Conv2dGeometry& g) {
 }  // namespace
 
 struct PackedConv2d::Impl {
-  struct Compiled {
+  struct Key {
     int64_t n = 0;
     int64_t h = 0;
     int64_t w = 0;
     int threads = 0;
+    bool operator==(const Key&) const = default;
+  };
+  struct Compiled {
     dnnl::convolution_forward primitive;
     memory weight;
     memory::desc x;
@@ -58,81 +48,51 @@ struct PackedConv2d::Impl {
   bool residual = false;
   memory weight;  // in the format of the primitive compiled last; [O,C,KH,KW] before the first
   memory bias;
-  std::mutex mutex;
-  std::vector<std::shared_ptr<const Compiled>> cache;  // the one used last stands last
-
-  [[nodiscard]] dnnl::primitive_attr attributes() const {
-    dnnl::post_ops steps;
-    if (residual) steps.append_sum(1.0F);
-#if DNNL_VERSION_MAJOR >= 3
-    if (relu) steps.append_eltwise(dnnl::algorithm::eltwise_relu, 0.0F, 0.0F);
-#else
-    if (relu) steps.append_eltwise(1.0F, dnnl::algorithm::eltwise_relu, 0.0F, 0.0F);
-#endif
-    dnnl::primitive_attr attributes;
-    attributes.set_post_ops(steps);
-    // The caller's thread brings the scratch memory, so one primitive may run on several threads at once.
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    return attributes;
-  }
+  onednn::PrimitiveCache<Key, Compiled, 8> cache;
 
   [[nodiscard]] dnnl::convolution_forward::primitive_desc describe(int64_t n, int64_t h, int64_t w) const {
     const Conv2dGeometry& g = geometry;
     const int64_t out_h = window_positions(h, g.kernel_h, g.stride, g.padding);
     const int64_t out_w = window_positions(w, g.kernel_w, g.stride, g.padding);
     // oneDNN always lists sizes as N, C, H, W; the tag says in which order they lie in memory.
-    const memory::desc x = floats({n, g.in_channels, h, w}, Tag::nhwc);
-    const memory::desc y = floats({n, g.out_channels, out_h, out_w}, Tag::nhwc);
-    const memory::desc any = floats({g.out_channels, g.in_channels, g.kernel_h, g.kernel_w}, Tag::any);
+    const memory::desc x = onednn::floats({n, g.in_channels, h, w}, Tag::nhwc);
+    const memory::desc y = onednn::floats({n, g.out_channels, out_h, out_w}, Tag::nhwc);
+    const memory::desc any =
+        onednn::floats({g.out_channels, g.in_channels, g.kernel_h, g.kernel_w}, Tag::any);
     const memory::desc b = bias ? bias.get_desc() : memory::desc();
     const memory::dims strides{g.stride, g.stride};
     const memory::dims padding{g.padding, g.padding};
+    dnnl::post_ops epilogue;
+    if (residual) epilogue.append_sum(1.0F);
+    if (relu) onednn::append_activation(epilogue, Activation::relu);
+    const dnnl::primitive_attr attributes = onednn::attributes(epilogue);
     constexpr auto kKind = dnnl::prop_kind::forward_inference;
     constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
-    return {engine(), kKind, kAlgorithm, x, any, b, y, strides, padding, padding, attributes()};
+    return {onednn::engine(), kKind, kAlgorithm, x, any, b, y, strides, padding, padding, attributes};
 #else
     return {dnnl::convolution_forward::desc(kKind, kAlgorithm, x, any, b, y, strides, padding, padding),
-            attributes(), engine()};
+            attributes, onednn::engine()};
 #endif
   }
 
   // The weight in `format`; reordering moves numbers and changes none.
   memory weight_in(const memory::desc& format) {
     if (weight.get_desc() != format) {
-      memory fresh(format, engine());
-      dnnl::stream stream(engine());
-      dnnl::reorder(weight, fresh).execute(stream, weight, fresh);
-      stream.wait();
+      memory fresh(format, onednn::engine());
+      dnnl::reorder(weight, fresh).execute(onednn::stream(), weight, fresh);
+      onednn::stream().wait();
       weight = fresh;
     }
     return weight;
   }
 
   std::shared_ptr<const Compiled> compiled(int64_t n, int64_t h, int64_t w) {
-    const int threads = thread_count();
-    const std::lock_guard<std::mutex> lock(mutex);
-    const auto found = std::find_if(cache.begin(), cache.end(), [&](const auto& entry) {
-      return entry->n == n && entry->h == h && entry->w == w && entry->threads == threads;
+    return cache.get({n, h, w, onednn::share_threads()}, [&] {
+      const dnnl::convolution_forward::primitive_desc description = describe(n, h, w);
+      return Compiled{dnnl::convolution_forward(description), weight_in(description.weights_desc()),
+                      description.src_desc(), description.dst_desc(), description.scratchpad_desc()};
     });
-    if (found != cache.end()) {
-      std::rotate(found, found + 1, cache.end());
-      return cache.back();
-    }
-    const dnnl::convolution_forward::primitive_desc description = describe(n, h, w);
-    auto fresh = std::make_shared<Compiled>();
-    *fresh = {n,
-              h,
-              w,
-              threads,
-              dnnl::convolution_forward(description),
-              weight_in(description.weights_desc()),
-              description.src_desc(),
-              description.dst_desc(),
-              description.scratchpad_desc()};
-    if (cache.size() == kCached) cache.erase(cache.begin());
-    cache.push_back(fresh);
-    return fresh;
   }
 };
 
@@ -144,7 +104,7 @@ PackedConv2d::PackedConv2d(const float* weight, const float* bias, const Conv2dG
   impl_->relu = relu;
   impl_->residual = residual;
   const auto copied = [](const float* values, const memory::dims& dims, Tag tag) {
-    memory copy(floats(dims, tag), engine());
+    memory copy(onednn::floats(dims, tag), onednn::engine());
     std::memcpy(copy.get_data_handle(), values, copy.get_desc().get_size());
     return copy;
   };
@@ -185,16 +145,13 @@ void PackedConv2d::run(const float* x, int64_t n, int64_t h, int64_t w, const fl
   }
   try {
     const std::shared_ptr<const Impl::Compiled> compiled = impl.compiled(n, h, w);
-    thread_local dnnl::stream stream(engine());
-    std::unordered_map<int, memory> arguments{
-        {DNNL_ARG_SRC, memory(compiled->x, engine(), const_cast<float*>(x))},  // NOLINT: only read
-        {DNNL_ARG_WEIGHTS, compiled->weight},
-        {DNNL_ARG_DST, memory(compiled->y, engine(), y)},
-        {DNNL_ARG_SCRATCHPAD, memory(compiled->scratch, engine(),
-                                     thread_scratch(compiled->scratch.get_size() + 64, kScratchSlot))}};
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn::read_only(compiled->x, x)},
+                                              {DNNL_ARG_WEIGHTS, compiled->weight},
+                                              {DNNL_ARG_DST, memory(compiled->y, onednn::engine(), y)},
+                                              {DNNL_ARG_SCRATCHPAD, onednn::scratchpad(compiled->scratch)}};
     if (impl.bias) arguments.emplace(DNNL_ARG_BIAS, impl.bias);
-    compiled->primitive.execute(stream, arguments);
-    stream.wait();
+    compiled->primitive.execute(onednn::stream(), arguments);
+    onednn::stream().wait();
   } catch (const dnnl::error& error) {
     fail("conv2d: x [", n, ", ", h, ", ", w, ", ", g.in_channels, "], weight [", g.out_channels, ", ",
          g.in_channels, ", ", g.kernel_h, ", ", g.kernel_w, "]: oneDNN: ", error.what());

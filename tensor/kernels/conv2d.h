@@ -7,7 +7,8 @@
 //            H' = floor((H + 2p - KH) / s) + 1. N = 0 is allowed.
 // Layout     contiguous, channels last; y may be residual, not x.
 // Numerics   float accumulation, in an order chosen by the library (oneDNN) from the shape, the instruction
-//            set and the thread count.
+//            set and the thread count. ReLU is the library's maximum with 0, which turns a NaN into 0 (the
+//            reference keeps it); without ReLU a NaN shows.
 // Determinism bitwise for one thread count.
 // Cost       2*N*H'*W'*O*C*KH*KW FLOPs; reads 4*(N*H*W*C + O*C*KH*KW) bytes, writes 4*N*H'*W'*O.
 #pragma once

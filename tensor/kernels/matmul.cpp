@@ -3,12 +3,8 @@
 #include "tensor/kernels/matmul.h"
 
 #include <algorithm>
-#include <memory>
-#include <mutex>
-#include <oneapi/dnnl/dnnl.hpp>
-#include <unordered_map>
-#include <vector>
 
+#include "tensor/kernels/onednn.h"
 #include "tensor/parallel.h"
 
 namespace clipcap {
@@ -18,67 +14,37 @@ using dnnl::memory;
 
 // Below this many multiply-adds a product is not worth all the threads: a batch runs one product a thread.
 constexpr int64_t kSmallProduct = 1 << 24;
-// Compiled primitives kept; the least recently used one makes room.
-constexpr size_t kCached = 64;
-constexpr int kScratchSlot = 7;
 
-struct Compiled {
+struct Shape2d {
   int64_t m, n, k;
   bool a_transposed, accumulate;
   int threads;
-  dnnl::matmul primitive;
-  memory::desc a, b, c, scratch;
+  bool operator==(const Shape2d&) const = default;
 };
 
-const dnnl::engine& engine() {
-  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
-  return cpu;
-}
+struct Compiled {
+  memory::desc a, b, c, scratch;
+  dnnl::matmul primitive;
+};
 
-std::shared_ptr<const Compiled> compile(const Matmul<float>& p) {
-  using Tag = memory::format_tag;
-  const auto describe = [](int64_t rows, int64_t columns, bool transposed) {
-    return memory::desc({rows, columns}, memory::data_type::f32, transposed ? Tag::ba : Tag::ab);
-  };
-  dnnl::post_ops steps;
-  if (p.accumulate) steps.append_sum(1.0F);
-  dnnl::primitive_attr attributes;
-  attributes.set_post_ops(steps);
-  // The caller's thread brings the scratch memory, so one primitive may run on several threads at once.
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  auto result = std::make_shared<Compiled>();
-  *result = {p.m, p.n, p.k, p.a_transposed, p.accumulate, thread_count(), {}, {}, {}, {}, {}};
-  result->a = describe(p.m, p.k, p.a_transposed);
-  result->b = describe(p.k, p.n, p.b_transposed);
-  result->c = describe(p.m, p.n, false);
+Compiled compile(const Shape2d& shape) {
+  using onednn::Tag;
+  Compiled result;
+  result.a = onednn::floats({shape.m, shape.k}, shape.a_transposed ? Tag::ba : Tag::ab);
+  result.b = onednn::floats({shape.k, shape.n}, Tag::ba);  // b is always transposed here
+  result.c = onednn::floats({shape.m, shape.n}, Tag::ab);
+  dnnl::post_ops epilogue;
+  if (shape.accumulate) epilogue.append_sum(1.0F);
+  const dnnl::primitive_attr attributes = onednn::attributes(epilogue);
 #if DNNL_VERSION_MAJOR >= 3
-  const dnnl::matmul::primitive_desc description(engine(), result->a, result->b, result->c, attributes);
+  const dnnl::matmul::primitive_desc description(onednn::engine(), result.a, result.b, result.c, attributes);
 #else
-  const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(result->a, result->b, result->c),
-                                                 attributes, engine());
+  const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(result.a, result.b, result.c), attributes,
+                                                 onednn::engine());
 #endif
-  result->primitive = dnnl::matmul(description);
-  result->scratch = description.scratchpad_desc();
+  result.primitive = dnnl::matmul(description);
+  result.scratch = description.scratchpad_desc();
   return result;
-}
-
-// The primitive for this shape, most recently used last. b is always transposed here.
-std::shared_ptr<const Compiled> compiled(const Matmul<float>& p) {
-  static std::mutex mutex;
-  static std::vector<std::shared_ptr<const Compiled>> cache;
-  const int threads = thread_count();
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = std::find_if(cache.rbegin(), cache.rend(), [&](const auto& entry) {
-    return entry->m == p.m && entry->n == p.n && entry->k == p.k && entry->a_transposed == p.a_transposed &&
-           entry->accumulate == p.accumulate && entry->threads == threads;
-  });
-  if (found != cache.rend()) {
-    std::rotate(found.base() - 1, found.base(), cache.end());
-  } else {
-    if (cache.size() == kCached) cache.erase(cache.begin());
-    cache.push_back(compile(p));
-  }
-  return cache.back();
 }
 
 // Measured on Zen 4: the primitive copies b into its own format, which few rows do not repay.
@@ -89,24 +55,23 @@ bool prefers_primitive(const Matmul<float>& p) {
 }
 
 void run_primitive(const Matmul<float>& p, int64_t index) {
+  static onednn::PrimitiveCache<Shape2d, Compiled, 64> cache;
   try {
-    const std::shared_ptr<const Compiled> own = compiled(p);
-    thread_local dnnl::stream stream(engine());
-    // oneDNN has no handle for constant memory; it only reads a and b.
-    auto* a = const_cast<float*>(p.a + index * p.a_batch_stride);  // NOLINT
-    auto* b = const_cast<float*>(p.b + index * p.b_batch_stride);  // NOLINT
-    void* scratch = thread_scratch(own->scratch.get_size() + 64, kScratchSlot);
-    own->primitive.execute(stream, {{DNNL_ARG_SRC, memory(own->a, engine(), a)},
-                                    {DNNL_ARG_WEIGHTS, memory(own->b, engine(), b)},
-                                    {DNNL_ARG_DST, memory(own->c, engine(), p.c + index * p.c_batch_stride)},
-                                    {DNNL_ARG_SCRATCHPAD, memory(own->scratch, engine(), scratch)}});
-    stream.wait();
+    const Shape2d shape{p.m, p.n, p.k, p.a_transposed, p.accumulate, onednn::share_threads()};
+    const auto own = cache.get(shape, [&] { return compile(shape); });
+    own->primitive.execute(onednn::stream(),
+                           {{DNNL_ARG_SRC, onednn::read_only(own->a, p.a + index * p.a_batch_stride)},
+                            {DNNL_ARG_WEIGHTS, onednn::read_only(own->b, p.b + index * p.b_batch_stride)},
+                            {DNNL_ARG_DST, memory(own->c, onednn::engine(), p.c + index * p.c_batch_stride)},
+                            {DNNL_ARG_SCRATCHPAD, onednn::scratchpad(own->scratch)}});
+    onednn::stream().wait();
   } catch (const dnnl::error& error) {
     fail("matmul: M=", p.m, " N=", p.n, " K=", p.k, ": oneDNN: ", error.what());
   }
 }
 
 void run_gemm(const Matmul<float>& p, int64_t index) {
+  onednn::share_threads();
   const int64_t lda = p.a_transposed ? p.m : p.k;
   const int64_t ldb = p.b_transposed ? p.k : p.n;
   const dnnl_status_t status =
@@ -132,7 +97,7 @@ void matmul_cpu(const Matmul<float>& given) {
     p.batch = 1;
   }
   const int64_t size = p.m * p.n * p.k;
-  if (p.batch >= thread_count() && p.batch > 1 && size <= kSmallProduct) {
+  if (p.batch >= usable_threads() && p.batch > 1 && size <= kSmallProduct) {
     parallel_for(p.batch, std::max<int64_t>(1, 65536 / size), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) run_gemm(p, i);
     });

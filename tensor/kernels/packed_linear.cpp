@@ -1,14 +1,12 @@
 #include "tensor/kernels/packed_linear.h"
 
-#include <oneapi/dnnl/dnnl.hpp>
-
-#include <array>
+#include <algorithm>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <utility>
 
+#include "tensor/kernels/onednn.h"
 #include "tensor/op.h"
 #include "tensor/parallel.h"
 
@@ -16,28 +14,21 @@ namespace clipcap {
 namespace {
 
 using dnnl::memory;
-using Tag = memory::format_tag;
+using onednn::Tag;
 
-// The row count for which the weight's format is chosen: one ViT-B/16 image. Other counts use the same
-// format.
+// The row count for which the weight's format is chosen: one ViT-B/16 image. Other counts use the same format.
 constexpr int64_t kFormatRows = 197;
-// Compiled primitives kept per layer, one for each row count and thread count.
-constexpr size_t kCached = 16;
-constexpr int kScratchSlot = 7;
-
-dnnl::engine& engine() {
-  static dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
-  return cpu;
-}
-
-memory::desc plain(memory::dims dims, Tag tag) { return {std::move(dims), memory::data_type::f32, tag}; }
+constexpr int kProductSlot = 6;
 
 }  // namespace
 
 struct PackedLinear::Impl {
-  struct Compiled {
+  struct Key {
     int64_t rows = 0;
     int threads = 0;
+    bool operator==(const Key&) const = default;
+  };
+  struct Compiled {
     dnnl::matmul primitive;
     memory::desc x;
     memory::desc y;
@@ -50,75 +41,33 @@ struct PackedLinear::Impl {
   bool residual = false;
   memory weight;
   memory bias;
-  std::mutex mutex;
-  uint64_t uses = 0;
-  std::array<std::shared_ptr<const Compiled>, kCached> cache;
-  std::array<uint64_t, kCached> last_use{};
+  onednn::PrimitiveCache<Key, Compiled, 16> cache;
 
-  [[nodiscard]] dnnl::primitive_attr attributes() const {
-    dnnl::post_ops steps;
-    const auto eltwise = [&](dnnl::algorithm kind, float alpha) {
-#if DNNL_VERSION_MAJOR >= 3
-      steps.append_eltwise(kind, alpha, 0.0F);
-#else
-      steps.append_eltwise(1.0F, kind, alpha, 0.0F);
-#endif
-    };
-    switch (activation) {
-      case Activation::none:
-        break;
-      case Activation::relu:
-        eltwise(dnnl::algorithm::eltwise_relu, 0.0F);
-        break;
-      case Activation::gelu:
-        eltwise(dnnl::algorithm::eltwise_gelu_erf, 0.0F);
-        break;
-      case Activation::quick_gelu:
-        eltwise(dnnl::algorithm::eltwise_swish, 1.702F);
-        break;
-    }
-    if (residual) steps.append_sum(1.0F);
-    dnnl::primitive_attr attributes;
-    attributes.set_post_ops(steps);
-    // The caller's thread brings the scratch memory, so one primitive may run on several threads at once.
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    return attributes;
-  }
+  // oneDNN's ReLU is a maximum with 0 that turns NaN into 0, so ours runs afterwards, and with it the sum.
+  [[nodiscard]] bool relu_after() const { return activation == Activation::relu; }
 
   [[nodiscard]] dnnl::matmul::primitive_desc describe(int64_t rows, const memory::desc& weight_format) const {
-    const memory::desc x = plain({rows, k}, Tag::ab);
-    const memory::desc y = plain({rows, n}, Tag::ab);
+    const memory::desc x = onednn::floats({rows, k}, Tag::ab);
+    const memory::desc y = onednn::floats({rows, n}, Tag::ab);
     const memory::desc b = bias ? bias.get_desc() : memory::desc();
+    dnnl::post_ops epilogue;
+    if (!relu_after()) {
+      onednn::append_activation(epilogue, activation);
+      if (residual) epilogue.append_sum(1.0F);
+    }
 #if DNNL_VERSION_MAJOR >= 3
-    return {engine(), x, weight_format, b, y, attributes()};
+    return {onednn::engine(), x, weight_format, b, y, onednn::attributes(epilogue)};
 #else
-    return {dnnl::matmul::desc(x, weight_format, b, y), attributes(), engine()};
+    return {dnnl::matmul::desc(x, weight_format, b, y), onednn::attributes(epilogue), onednn::engine()};
 #endif
   }
 
   std::shared_ptr<const Compiled> compiled(int64_t rows) {
-    const int threads = thread_count();
-    const std::lock_guard<std::mutex> lock(mutex);
-    ++uses;
-    size_t oldest = 0;
-    for (size_t i = 0; i < kCached; ++i) {
-      if (cache[i] && cache[i]->rows == rows && cache[i]->threads == threads) {
-        last_use[i] = uses;
-        return cache[i];
-      }
-      if (last_use[i] < last_use[oldest]) oldest = i;
-    }
-    const dnnl::matmul::primitive_desc description = describe(rows, weight.get_desc());
-    auto fresh = std::make_shared<Compiled>();
-    fresh->rows = rows;
-    fresh->threads = threads;
-    fresh->primitive = dnnl::matmul(description);
-    fresh->x = description.src_desc();
-    fresh->y = description.dst_desc();
-    fresh->scratch = description.scratchpad_desc();
-    cache[oldest] = fresh;
-    last_use[oldest] = uses;
-    return fresh;
+    return cache.get({rows, onednn::share_threads()}, [&] {
+      const dnnl::matmul::primitive_desc description = describe(rows, weight.get_desc());
+      return Compiled{dnnl::matmul(description), description.src_desc(), description.dst_desc(),
+                      description.scratchpad_desc()};
+    });
   }
 };
 
@@ -132,17 +81,16 @@ PackedLinear::PackedLinear(const float* weight, const float* bias, int64_t n, in
   impl_->residual = residual;
   try {
     if (bias != nullptr) {
-      impl_->bias = memory(plain({1, n}, Tag::ab), engine());
+      impl_->bias = memory(onednn::floats({1, n}, Tag::ab), onednn::engine());
       std::memcpy(impl_->bias.get_data_handle(), bias, static_cast<size_t>(n) * sizeof(float));
     }
     const memory::desc any({k, n}, memory::data_type::f32, Tag::any);
     const memory::desc format = impl_->describe(kFormatRows, any).weights_desc();
-    impl_->weight = memory(format, engine());
-    dnnl::stream stream(engine());
-    // A row-major [N,K] matrix is a column-major [K,N] one; oneDNN only reads through this handle.
-    memory source(plain({k, n}, Tag::ba), engine(), const_cast<float*>(weight));  // NOLINT
-    dnnl::reorder(source, impl_->weight).execute(stream, source, impl_->weight);
-    stream.wait();
+    impl_->weight = memory(format, onednn::engine());
+    // A row-major [N,K] matrix is a column-major [K,N] one.
+    memory source = onednn::read_only(onednn::floats({k, n}, Tag::ba), weight);
+    dnnl::reorder(source, impl_->weight).execute(onednn::stream(), source, impl_->weight);
+    onednn::stream().wait();
   } catch (const dnnl::error& error) {
     fail("PackedLinear: [", n, ", ", k, "]: oneDNN: ", error.what());
   }
@@ -159,29 +107,37 @@ void PackedLinear::run(const float* x, int64_t rows, const float* residual, floa
         " one");
   if (rows <= 0) return;
   if (op_hook != nullptr) op_hook("packed_linear", kCpu, true);
-  if (residual != nullptr && residual != y) {
-    const int64_t count = rows * impl.n;
+  const int64_t count = rows * impl.n;
+  float* product = y;
+  if (impl.relu_after() && residual == y) {  // y is still needed when the product is there
+    product = static_cast<float*>(thread_scratch(static_cast<size_t>(count) * sizeof(float), kProductSlot));
+  } else if (!impl.relu_after() && residual != nullptr && residual != y) {
     parallel_for(count, 1 << 16, [&](int64_t begin, int64_t end) {
       std::memcpy(y + begin, residual + begin, static_cast<size_t>(end - begin) * sizeof(float));
     });
   }
   try {
     const std::shared_ptr<const Impl::Compiled> compiled = impl.compiled(rows);
-    thread_local dnnl::stream stream(engine());
-    std::unordered_map<int, memory> arguments{
-        {DNNL_ARG_SRC, memory(compiled->x, engine(), const_cast<float*>(x))},  // NOLINT: only read
-        {DNNL_ARG_WEIGHTS, impl.weight},
-        {DNNL_ARG_DST, memory(compiled->y, engine(), y)},
-        {DNNL_ARG_SCRATCHPAD, memory(compiled->scratch, engine(),
-                                     thread_scratch(compiled->scratch.get_size() + 64, kScratchSlot))}};
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn::read_only(compiled->x, x)},
+                                              {DNNL_ARG_WEIGHTS, impl.weight},
+                                              {DNNL_ARG_DST, memory(compiled->y, onednn::engine(), product)},
+                                              {DNNL_ARG_SCRATCHPAD, onednn::scratchpad(compiled->scratch)}};
     if (impl.bias) arguments.emplace(DNNL_ARG_BIAS, impl.bias);
-    compiled->primitive.execute(stream, arguments);
-    stream.wait();
-    if (op_hook != nullptr) op_hook("packed_linear", kCpu, false);
+    compiled->primitive.execute(onednn::stream(), arguments);
+    onednn::stream().wait();
   } catch (const dnnl::error& error) {
     fail("PackedLinear: [", rows, ", ", impl.k, "] times [", impl.n, ", ", impl.k,
          "]: oneDNN: ", error.what());
   }
+  if (impl.relu_after()) {
+    parallel_for(count, 1 << 14, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const float value = product[i] < 0 ? 0.0F : product[i];
+        y[i] = residual != nullptr ? value + residual[i] : value;
+      }
+    });
+  }
+  if (op_hook != nullptr) op_hook("packed_linear", kCpu, false);
 }
 
 int64_t PackedLinear::in_features() const { return impl_->k; }

@@ -4,7 +4,7 @@
 // Equation   y = f(x W^T + bias) + residual
 // Shapes     W [N,K]; bias [N]; x [M,K]; residual, y [M,N].
 // Layout     contiguous rows; y may be residual, not x.
-// Numerics   float accumulation in the library's order. K = 0 is allowed: y = f(bias) + residual.
+// Numerics   float accumulation in the library's order. A NaN before f is a NaN in y, for every f.
 // Determinism bitwise for one thread count and one M.
 // Cost       2MNK FLOPs; keeps one copy of W (bytes()), padded to the library's block.
 #pragma once

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "nn/linear.h"
 #include "tensor/kernels/matmul.h"
 #include "tensor/parallel.h"
 #include "tests/compare.h"
@@ -124,4 +125,39 @@ TEST_CASE("packed_linear: wrong use throws", "[packed_linear]") {
   CHECK_THROWS_AS(with.run(w.data(), 1, nullptr, y.data()), Error);
   CHECK_THROWS_AS(without.run(w.data(), 1, y.data(), y.data()), Error);
   CHECK_THROWS_AS(PackedLinear(w.data(), nullptr, 0, 3, Activation::none, false), Error);
+}
+
+TEST_CASE("packed_linear: a NaN passes every activation", "[packed_linear]") {
+  const auto w = random_values<float>(40 * 24, 1);
+  auto x = random_values<float>(5 * 24, 2);
+  x[2 * 24 + 3] = std::numeric_limits<float>::quiet_NaN();
+  for (const Activation activation :
+       {Activation::none, Activation::relu, Activation::gelu, Activation::quick_gelu}) {
+    for (const bool with_residual : {false, true}) {
+      INFO("activation " << static_cast<int>(activation) << " residual " << with_residual);
+      const PackedLinear layer(w.data(), nullptr, 40, 24, activation, with_residual);
+      const std::vector<float> residual(5 * 40, 1.0F);
+      std::vector<float> y(5 * 40, 7.0F);
+      layer.run(x.data(), 5, with_residual ? residual.data() : nullptr, y.data());
+      for (size_t i = 0; i < y.size(); ++i) CHECK(std::isnan(y[i]) == (i / 40 == 2));
+    }
+  }
+}
+
+TEST_CASE("packed_linear: the layer refuses a residual of another shape, packed or not", "[packed_linear]") {
+  Generator generator(1);
+  nn::Linear layer(6, 8, generator, {.residual = true});
+  const Variable x(Tensor::zeros({4, 6}));
+  const NoGrad no_grad;
+  for (const bool packed : {false, true}) {
+    INFO("packed " << packed);
+    if (packed) CHECK(layer.pack());
+    CHECK(layer.forward(x, Variable(Tensor::zeros({4, 8}))).shape() == Shape{4, 8});
+    for (const Shape& shape :
+         {Shape{1, 8}, Shape{4, 1}, Shape{8}, Shape{4, 7}, Shape{2, 2, 8}, Shape{5, 8}}) {
+      INFO("residual " << shape);
+      CHECK_THROWS_AS(layer.forward(x, Variable(Tensor::zeros(shape))), Error);
+    }
+    CHECK_THROWS_AS(layer.forward(x, Variable(Tensor::zeros({4, 8}, DType::f64))), Error);
+  }
 }

@@ -60,7 +60,7 @@ run_tests() {
   timeout -k 5 "$1" "$tests" --abort "$2" >"$work/tests.log" 2>&1 </dev/null || code=$?
   failed=""
   [ $code -eq 0 ] || [ $code -eq 77 ] && return 0
-  failed="$(awk '/^-{70,}$/ && !found { if ((getline line) > 0) { print line; found = 1 } }' "$work/tests.log")"
+  failed="$(awk 'index($0, "--------------------") == 1 && !found { if ((getline line) > 0) { print line; found = 1 } }' "$work/tests.log")"
   [ $code -ne 124 ] || failed="timeout after $1 s"
   [ -n "$failed" ] || failed="exit code $code: $(tail -n 1 "$work/tests.log")"
   return 1

@@ -5,8 +5,8 @@
 
 namespace clipcap {
 
-/// Gives the sampled frames in order to `sink`; what the input is shows its content, not its name. Returns
-/// how many.
+/// Gives the sampled frames in order to `sink`; what the input is shows its content, not its name.
+/// Returns how many.
 int64_t load_clip(const std::filesystem::path& path, const FrameSampling& sampling, const FrameSink& sink);
 
 }  // namespace clipcap

@@ -32,9 +32,8 @@ struct Image {
 [[nodiscard]] bool is_picture(const std::filesystem::path& path);
 
 /// Decodes a picture as Pillow opens it. `rgb` is what its convert("RGB") gives: alpha is dropped, of 16 bits
-/// a channel the upper 8 are kept, but 16-bit greyscale saturates at 255; EXIF
-/// orientation is not applied. At most 16384 pixels a side and 256 MB a file. Throws InputError naming
-/// the file.
+/// a channel the upper 8 are kept, but 16-bit greyscale saturates at 255; EXIF orientation is not applied. At
+/// most 16384 pixels a side and 256 MB a file. Throws InputError naming the file.
 [[nodiscard]] Image read_picture(const std::filesystem::path& path);
 
 /// RGB of four inks, as Pillow converts it.

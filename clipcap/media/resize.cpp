@@ -163,8 +163,8 @@ Image resample_columns(const Image& image, int64_t top, int64_t rows, const Taps
   return result;
 }
 
-// Adds two rows of bytes, weighted by weights[0..1] (low halves) and weights[2..3] (high halves), to the
-// sums.
+// Adds two rows of bytes, weighted by weights[0..1] (low halves) and weights[2..3] (high halves),
+// to the sums.
 void add_rows(const uint8_t* first, const uint8_t* second, const int16_t* weights, int64_t count,
               int32_t* low, int32_t* high) {
   int64_t x = 0;
@@ -244,9 +244,9 @@ Image pick_window(const Image& image, int64_t width, int64_t height, const Resiz
   return result;
 }
 
-// Pillow 13 shrinks the rows first where they lose more than twice as many as the columns do, to have less to
-// do; the order shows in the pixels, since each pass rounds and clips. Older releases always begin with the
-// columns.
+// Pillow 13 shrinks the rows first where they lose more than twice as many as the columns do, to have
+// less to do; the order shows in the pixels, since each pass rounds and clips. Older releases always
+// begin with the columns.
 bool rows_come_first(const Image& image, int64_t width, int64_t height) {
   const int64_t lost = image.height - height;
   return lost > 0 && lost > 2 * (image.width - width);

@@ -27,8 +27,7 @@ struct ResizeWindow {
 
 /// Short side to `side` (long side truncated, as torchvision) and the central crop x crop pixels of that, in
 /// the picture's own mode: palettes are picked from, alpha weighs the colours, 16 bits stay 16 bits, inks
-/// stay inks. Gives
-/// RGB.
+/// stay inks. Gives RGB.
 [[nodiscard]] Image resize_and_crop(const Image& image, int64_t side, int64_t crop, ResizeFilter filter);
 
 }  // namespace clipcap

@@ -95,8 +95,8 @@ class VideoReader {
       const bool decoded = decode_frame();
       const int64_t time = decoded ? frame_time() : 0;
       if (retries > 0 && (!decoded || time > wanted[next]) && sought > packets.front().time && seekable_) {
-        // Some containers seek by decoding time, some have a key frame that does not decode: start one group
-        // earlier.
+        // Some containers seek by decoding time, some have a key frame that does not decode: start
+        // one group earlier.
         sought = key_before(packets, sought - 1);
         seek(sought);
         position = std::max(position, key);

@@ -29,8 +29,8 @@ using FrameSink = std::function<void(int64_t index, Image&& image)>;
 /// empty, not a video) names the file.
 int64_t read_video(const std::filesystem::path& path, const FrameSampling& sampling, const FrameSink& sink);
 
-/// 0-based indices of the frames taken from N frames by index: the middles rule for a constant rate, or
-/// linspace.
+/// 0-based indices of the frames taken from N frames by index: the middles rule for a constant
+/// rate, or linspace.
 [[nodiscard]] std::vector<int64_t> sample_indices(int64_t available, const FrameSampling& sampling);
 
 }  // namespace clipcap

@@ -20,8 +20,8 @@ struct VideoWriterOptions {
       timestamps;  // of each frame in 1/frames_per_second; empty = 0, 1, 2, … (a constant rate)
 };
 
-/// In the container that the name's ending chooses (.mp4, .mkv, .avi, .mov, .ts, …). All frames of one, even
-/// size.
+/// In the container that the name's ending chooses (.mp4, .mkv, .avi, .mov, .ts, …). All frames of
+/// one, even size.
 void write_video(const std::filesystem::path& path, const std::vector<Image>& frames,
                  const VideoWriterOptions& options);
 

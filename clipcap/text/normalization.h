@@ -1,6 +1,6 @@
-// Unicode's normalisation form C: letters and the marks behind them put together ("e" and an acute accent are
-// "é"), marks in their canonical order. Reference: Unicode Standard Annex 15; tables from Python's
-// unicodedata.
+// Unicode's normalisation form C: letters and the marks behind them put together ("e" and an acute
+// accent are "é"), marks in their canonical order. Reference: Unicode Standard Annex 15; tables
+// from Python's unicodedata.
 #pragma once
 
 #include <string>

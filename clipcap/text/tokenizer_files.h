@@ -1,12 +1,11 @@
 // The files that CLIP tokenizers come in.
-//   bpe_simple_vocab_16e6.txt.gz (or .txt)  OpenAI's: a heading, then one merge "left right" a line. Ids
-//   follow:
-//                                           256 bytes, 256 bytes at the end of a word, the merges, start,
-//                                           end.
-//   vocab.json and merges.txt               Hugging Face's: {token: id}, and the merges as above.
-//   tokenizer.json                          Hugging Face's: both in one, with the special tokens apart. Its
-//                                           normalizer and pre-tokenizer are not read: texts are cleaned and
-//                                           split as OpenAI's reference does, whatever the file's layout.
+//   bpe_simple_vocab_16e6.txt.gz  OpenAI's (or .txt): a heading, then one merge "left right" a line. The ids
+//                                 follow from it: 256 bytes, 256 bytes at the end of a word, the merges, the
+//                                 start and the end token.
+//   vocab.json and merges.txt     Hugging Face's: {token: id}, and the merges as above.
+//   tokenizer.json                Hugging Face's: both in one, with the special tokens apart.
+// A tokenizer.json's normalizer and pre-tokenizer are not read: texts are cleaned and split as OpenAI's
+// reference does, whatever the file's layout.
 #pragma once
 
 #include <cstdint>

@@ -135,8 +135,8 @@ ClipVocabulary TokenizerTrainer::train(const TokenizerTraining& options) const {
   while (static_cast<int64_t>(merges.size()) < options.merges && pairs.take_best(options.min_count, pair)) {
     const std::string& left = tokens[static_cast<size_t>(pair.first)];
     const std::string& right = tokens[static_cast<size_t>(pair.second)];
-    // Should two pairs ever spell the same token: files name tokens by their spelling, so it gets one id
-    // only.
+    // Should two pairs ever spell the same token: files name tokens by their spelling, so it gets
+    // one id only.
     if (!known.insert(left + right).second) continue;
     merges.push_back({left, right});
     const auto merged = static_cast<int32_t>(tokens.size());

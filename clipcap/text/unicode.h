@@ -1,6 +1,6 @@
-// The little of Unicode that CLIP's tokenizer needs: UTF-8, classes of characters, lower case. The tables are
-// those of the reference's libraries (Python's str and its `regex` package), see
-// tools/fixtures/make_unicode_tables.py.
+// The little of Unicode that CLIP's tokenizer needs: UTF-8, classes of characters, lower
+// case. The tables are those of the reference's libraries (Python's str and its `regex`
+// package), see tools/fixtures/make_unicode_tables.py.
 #pragma once
 
 #include <string>

@@ -1,10 +1,9 @@
-// Named tensors from any file that people keep weights in. The format is told by the content, never by the
-// name:
+// Named tensors from any file that people keep weights in, told apart by their content, never by their name:
 //   safetensors            read_safetensors   tensor/io/safetensors.h
 //   PyTorch zip, legacy    read_torch_file    tensor/io/torch_file.h (TorchScript archives too)
 //   .npy                   read_npy           tensor/io/npy.h
-// Files are mapped and tensors are views into the mapping, so that opening costs what the list of names
-// costs.
+// Files are mapped and tensors are views into the mapping, so that opening one costs no more than the list of
+// its names.
 #pragma once
 
 #include <filesystem>

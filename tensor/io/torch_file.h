@@ -1,7 +1,7 @@
 // What torch.save and torch.jit.save write, read without PyTorch:
-//   zip        <top>/data.pkl describes the objects, <top>/data/N holds the storages (PyTorch 1.6 on)
-//   TorchScript the same with constants.pkl and code/: a module object whose attributes are the tensors
-//   legacy     five pickles, then the storages one after the other (before PyTorch 1.6)
+//   zip          <top>/data.pkl describes the objects, <top>/data/N holds the storages (PyTorch 1.6 on)
+//   TorchScript  the same with constants.pkl and code/: a module object whose attributes are the tensors
+//   legacy       five pickles, then the storages one after the other (before PyTorch 1.6)
 // Names are the path to a tensor through the nested containers, joined by dots: dictionary keys, attribute
 // names, positions in lists. Everything that is no tensor is left out.
 #pragma once

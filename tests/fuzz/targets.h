@@ -1,6 +1,6 @@
-// The readers of files from elsewhere, each as a function of the file's bytes: what libFuzzer calls
-// (tests/fuzz/main.cpp) and what the ordinary tests replay over the stored corpus
-// (tests/fuzz/test_fuzz_corpus.cpp).
+// The readers of files from elsewhere, each as a function of the file's bytes: what
+// libFuzzer calls (tests/fuzz/main.cpp) and what the ordinary tests replay over the
+// stored corpus (tests/fuzz/test_fuzz_corpus.cpp).
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
-// The seeds of the fuzz targets and what fuzzing has found, through the same functions
-// (tests/fuzz/targets.cpp).
+// The seeds of the fuzz targets and what fuzzing has found, through the same
+// functions (tests/fuzz/targets.cpp).
 #include <filesystem>
 
 #include "tests/catch.h"

@@ -1,5 +1,5 @@
-// CLIP checkpoints of three libraries against what those libraries compute with them
-// (tools/fixtures/make_clip_golden.py).
+// CLIP checkpoints of three libraries against what those libraries compute
+// with them (tools/fixtures/make_clip_golden.py).
 #include <cmath>
 
 #include "clipcap/encoders/clip_checkpoint.h"

@@ -1,5 +1,5 @@
-// ResNet against torchvision's (tests/golden/resnet.pth and .safetensors, made by
-// tools/fixtures/make_resnet_golden.py).
+// ResNet against torchvision's (tests/golden/resnet.pth and .safetensors,
+// made by tools/fixtures/make_resnet_golden.py).
 #include "clipcap/encoders/resnet.h"
 
 #include "nn/init.h"

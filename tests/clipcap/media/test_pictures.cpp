@@ -1,5 +1,5 @@
-// Picture files of every mode through CLIP's and ImageNet's preprocessing, against Pillow
-// (tools/fixtures/make_pictures_golden.py).
+// Picture files of every mode through CLIP's and ImageNet's preprocessing, against
+// Pillow (tools/fixtures/make_pictures_golden.py).
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>

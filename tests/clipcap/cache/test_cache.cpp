@@ -1,0 +1,206 @@
+// The cache between runs: where it is, what it remembers of a file, and that it never answers for another one.
+#include <cstdlib>
+
+#include "clipcap/cache/cache_folder.h"
+#include "clipcap/cache/sha256.h"
+#include "clipcap/data/feature_cache.h"
+#include "clipcap/data/feature_extractor.h"
+#include "clipcap/data/feature_file.h"
+#include "clipcap/encoders/towers.h"
+#include "tests/golden_file.h"
+#include "tests/temporary_folder.h"
+
+using namespace clipcap;
+using testing::difference;
+
+namespace {
+
+// Environment variables as they were before, at the end.
+class Environment {
+ public:
+  ~Environment() {
+    for (const auto& [name, value] : before_) {
+      if (value.empty()) {
+        ::unsetenv(name.c_str());
+      } else {
+        ::setenv(name.c_str(), value.c_str(), 1);
+      }
+    }
+  }
+  void set(const std::string& name, const std::string& value) {
+    const char* now = std::getenv(name.c_str());
+    before_.emplace(name, now != nullptr ? now : "");
+    ::setenv(name.c_str(), value.c_str(), 1);
+  }
+
+ private:
+  std::map<std::string, std::string> before_;
+};
+
+std::string sha256(const std::string& text) {
+  Sha256 hash;
+  hash.update(text);
+  return hash.hex();
+}
+
+}  // namespace
+
+TEST_CASE("cache: its folder is the most particular one that is named", "[cache]") {
+  Environment environment;
+  environment.set("CLIPCAP_CACHE", "/a");
+  environment.set("XDG_CACHE_HOME", "/b");
+  environment.set("HOME", "/c");
+  CHECK(cache_folder() == "/a");
+  environment.set("CLIPCAP_CACHE", "");
+  CHECK(cache_folder() == "/b/clipcap");
+  environment.set("XDG_CACHE_HOME", "");
+  CHECK(cache_folder() == "/c/.cache/clipcap");
+  environment.set("HOME", "");
+  CHECK(cache_folder().empty());
+}
+
+TEST_CASE("cache: a remembered hash holds for that file as it was", "[cache]") {
+  const TemporaryFolder folder("cache_hashes");
+  Environment environment;
+  environment.set("CLIPCAP_CACHE", (folder.path() / "cache").string());
+  const auto file = folder.write("file", "first");
+  const auto other = folder.write("other", "other");
+  const auto times = std::filesystem::last_write_time(file);
+  CHECK(remembered_sha256(file) == sha256("first"));
+  CHECK(remembered_sha256(file) == sha256("first"));
+  CHECK(remembered_sha256(other) == sha256("other"));
+  // Another content of the same size, changed at another time.
+  folder.write("file", "again");
+  std::filesystem::last_write_time(file, times + std::chrono::seconds(5));
+  CHECK(remembered_sha256(file) == sha256("again"));
+  // Another size at the same time.
+  folder.write("file", "longer than before");
+  std::filesystem::last_write_time(file, times + std::chrono::seconds(5));
+  CHECK(remembered_sha256(file) == sha256("longer than before"));
+  // It is remembered at all: with size and time kept, the content is not read again.
+  folder.write("file", "LONGER THAN BEFORE");
+  std::filesystem::last_write_time(file, times + std::chrono::seconds(5));
+  CHECK(remembered_sha256(file) == sha256("longer than before"));
+  // A damaged note is no answer.
+  for (const auto& note : std::filesystem::directory_iterator(folder.path() / "cache" / "hashes")) {
+    const std::string text = file_bytes(note.path());
+    std::ofstream(note.path(), std::ios::binary) << text.substr(0, text.size() - 1);
+  }
+  CHECK(remembered_sha256(file) == sha256("LONGER THAN BEFORE"));
+  // Without a folder nothing is remembered, and the answer is right all the same.
+  for (const char* name : {"CLIPCAP_CACHE", "XDG_CACHE_HOME", "HOME"}) environment.set(name, "");
+  CHECK(remembered_sha256(other) == sha256("other"));
+}
+
+TEST_CASE("cache: features are kept for one clip, encoder, number of frames and sampling", "[cache]") {
+  const TemporaryFolder folder("cache_features");
+  Environment environment;
+  environment.set("CLIPCAP_CACHE", (folder.path() / "cache").string());
+  const auto clip = folder.write("clips/a.bin", "one clip");
+  const auto copy = folder.write("clips/b.bin", "one clip");
+  const auto other = folder.write("clips/c.bin", "another clip");
+  const std::string key = feature_cache_key(clip, "encoder 1");
+  CHECK(key == feature_cache_key(copy, "encoder 1"));  // by content
+  CHECK(key != feature_cache_key(other, "encoder 1"));
+  CHECK(key != feature_cache_key(clip, "encoder 2"));
+  // A folder of frames: their order and names count.
+  folder.write("frames1/1.png", "x");
+  folder.write("frames1/2.png", "y");
+  folder.write("frames2/1.png", "y");
+  folder.write("frames2/2.png", "x");
+  CHECK(feature_cache_key(folder.path() / "frames1", "e") !=
+        feature_cache_key(folder.path() / "frames2", "e"));
+
+  // From the extractor: whatever changes the features changes the key.
+  const auto picture = testing::golden_path("pictures") / "0-rgb.png";
+  Config config = load_config("clips");
+  config.model.frames = 3;
+  Generator generator(1);
+  const VitGeometry geometry{16, 8, 8, 1, 2, 6};
+  const VisionTower tower(geometry, Activation::quick_gelu, generator);
+  const VisionTower another(geometry, Activation::quick_gelu, generator);
+  const auto entries = [&] {
+    size_t count = 0;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "cache" / "features", error))
+      count += entry.is_regular_file() ? 1 : 0;
+    return count;
+  };
+  const Tensor fresh = FeatureExtractor(tower, config, "tower").features(picture);
+  CHECK(entries() == 1);
+  CHECK(difference(FeatureExtractor(tower, config, "tower").features(picture), fresh).error == 0.0);
+  CHECK(entries() == 1);
+  // The cache answers: a tower with other weights under the same name gives what the first one gave.
+  CHECK(difference(FeatureExtractor(another, config, "tower").features(picture), fresh).error == 0.0);
+  CHECK(difference(FeatureExtractor(another, config, "another").features(picture), fresh) > 1e-3);
+  CHECK(entries() == 2);
+  config.model.frames = 4;
+  (void)FeatureExtractor(tower, config, "tower").features(picture);
+  CHECK(entries() == 3);
+  config.data.sampling = config.data.sampling == "middles" ? "linspace" : "middles";
+  (void)FeatureExtractor(tower, config, "tower").features(picture);
+  CHECK(entries() == 4);
+  (void)FeatureExtractor(tower, config, "").features(picture);  // not to be cached
+  CHECK(entries() == 4);
+}
+
+TEST_CASE("feature files: what they say of their origin decides what they go with", "[cache]") {
+  const TemporaryFolder folder("feature_files");
+  const auto file = [&](const std::string& name, const std::string& clip, const FeatureOrigin& origin) {
+    write_feature_file(folder.path() / name,
+                       {origin, {{clip, Tensor::from(testing::random_values<float>(12, 3), {3, 4})}}});
+    return (folder.path() / name).string();
+  };
+  const FeatureOrigin origin{"vit.pt", std::string(64, 'a'), "gelu", 5, "middles"};
+  const std::string a = file("a", "video1", origin);
+  const std::string b = file("b", "video2", origin);
+  const FeatureFile read = read_feature_file(a);
+  CHECK(read.origin.same_features(origin));
+  CHECK(read.origin.encoder == "vit.pt");
+  CHECK(read.origin.frames == 5);
+  CHECK(read.clips.at("video1").shape() == Shape{3, 4});
+
+  const auto configured = [&](const std::string& files) {
+    Config config = load_config("clips");
+    config.model.frames = 5;
+    config.data.sampling = "middles";
+    config.data.features = files;
+    return config;
+  };
+  Config both = configured(a + "," + b);
+  const ClipFeatures clips = adopt_feature_files(both);
+  CHECK(clips.size() == 2);
+  CHECK(both.encoder.weights == "vit.pt");
+  CHECK(both.encoder.activation == "gelu");
+  CHECK(both.encoder.sha256 == origin.sha256);
+
+  const auto refused = [&](const Config& config) {
+    Config copy = config;
+    return message_of<InputError>([&] { (void)adopt_feature_files(copy); });
+  };
+  FeatureOrigin odd = origin;
+  odd.sha256 = std::string(64, 'b');
+  CHECK(refused(configured(a + "," + file("c", "video3", odd))).find("the files before it with") !=
+        std::string::npos);
+  odd = origin;
+  odd.activation = "quick_gelu";
+  CHECK_FALSE(refused(configured(a + "," + file("d", "video3", odd))).empty());
+  odd = origin;
+  odd.frames = 6;
+  CHECK_FALSE(refused(configured(a + "," + file("e", "video3", odd))).empty());
+  odd = origin;
+  odd.sampling = "linspace";
+  CHECK_FALSE(refused(configured(a + "," + file("f", "video3", odd))).empty());
+  Config config = configured(a);
+  config.model.frames = 6;
+  CHECK(refused(config).find("model.frames 6") != std::string::npos);
+  config = configured(a);
+  config.data.sampling = "linspace";
+  CHECK_FALSE(refused(config).empty());
+  config = configured(a);
+  config.encoder.sha256 = std::string(64, 'c');
+  CHECK(refused(config).find("encoder.sha256 is") != std::string::npos);
+  config = configured(a);
+  config.train.train_encoder = true;
+  CHECK_FALSE(refused(config).empty());
+}

@@ -1,0 +1,144 @@
+// Every key of the configuration by itself: it is read, kept within its bounds, printed and read back.
+#include "clipcap/config/config.h"
+
+#include <nlohmann/json.hpp>
+
+#include "tensor/check.h"
+#include "tests/catch.h"
+#include "tests/temporary_folder.h"
+
+using namespace clipcap;
+using nlohmann::json;
+
+namespace {
+
+// All keys with their values, "model.fusion.scales" and so on.
+void flatten(const json& object, const std::string& prefix, std::map<std::string, json>& out) {
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_object()) {
+      flatten(value, prefix + key + ".", out);
+    } else {
+      out[prefix + key] = value;
+    }
+  }
+}
+
+std::map<std::string, json> flat(const Config& config) {
+  std::map<std::string, json> out;
+  flatten(config_to_json(config), "", out);
+  return out;
+}
+
+std::string error_of(const std::string& assignment) {
+  Config config = load_config("clips");
+  return message_of<InputError>([&] { set_config_key(config, assignment); });
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  INFO(text << " should contain " << part);
+  CHECK(text.find(part) != std::string::npos);
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("config: every key that is set is the one that changes, and survives printing", "[config]") {
+  const Config before = load_config("clips");
+  const std::map<std::string, json> keys = flat(before);
+  CHECK(keys.size() > 40);
+  int changed = 0;
+  for (const auto& [key, value] : keys) {
+    INFO(key);
+    json other;
+    if (value.is_boolean()) {
+      other = !value.get<bool>();
+    } else if (value.is_number_integer()) {
+      other = value.get<int64_t>() == 1 ? 2 : 1;
+    } else if (value.is_number_float()) {
+      other = value.get<double>() == 0.25 ? 0.5 : 0.25;
+    } else if (key == "loss.alpha") {
+      other = {0.5, 0.25, 2.0, 3.0};
+    } else if (key == "model.subdecoders") {
+      other = {"effect", "attribute"};
+    } else if (key.starts_with("data.") && key != "data.sampling") {
+      other = "elsewhere";
+    } else {
+      continue;  // words from a list: below
+    }
+    Config config = before;
+    // A whole text, not one key: keys that depend on each other (heads and widths) are set to fit.
+    std::string text;
+    text = message_of<InputError>([&] { set_config_key(config, key + "=" + other.dump()); });
+    if (!text.empty()) {  // refused for its bounds or another key: it must say so by name
+      CHECK(text.find("--set") == 0);
+      CHECK(flat(before) == keys);
+      continue;
+    }
+    const std::map<std::string, json> after = flat(config);
+    CHECK(after.at(key) == other);
+    for (const auto& [name, unchanged] : keys) {
+      // The named text width follows the image tower's.
+      if (name != key && name != "model.text.embed") {
+        INFO(name);
+        CHECK(after.at(name) == unchanged);
+      }
+    }
+    CHECK(flat(parse_config(print_config(config), "printed")) == after);
+    ++changed;
+  }
+  CHECK(changed > 30);
+}
+
+TEST_CASE("config: bounds are inclusive and errors name key, value and bound", "[config]") {
+  CHECK(error_of("model.fusion.scales=3").empty());
+  CHECK(error_of("model.fusion.scales=1").empty());
+  contains(error_of("model.fusion.scales=4"), "model.fusion.scales: 4 is above 3");
+  contains(error_of("model.fusion.scales=0"), "model.fusion.scales: 0 is below 1");
+  contains(error_of("model.fusion.scales=-9223372036854775808"), "is below 1");
+  contains(error_of("model.fusion.scales=18446744073709551615"), "is above 3");
+  contains(error_of("model.fusion.scales=1.5"), "expected an integer");
+  contains(error_of("model.fusion.scales=true"), "expected an integer");
+  CHECK(error_of("model.dropout=0").empty());
+  CHECK(error_of("model.dropout=0.95").empty());
+  contains(error_of("model.dropout=0.96"), "model.dropout: 0.96 is outside [0, 0.95]");
+  contains(error_of("model.dropout=-0.01"), "is outside [0, 0.95]");
+  contains(error_of("train.train_encoder=1"), "expected true or false");
+  contains(error_of("model.fusion.kind=rnn"), "\"rnn\"; expected one of lstm, transformer, conv1d");
+  contains(error_of("loss.alpha=[1,1,1,-1]"), "four numbers from 0 on");
+  contains(error_of("loss.alpha=[1,1,1]"), "four numbers from 0 on");
+  contains(error_of("model.subdecoders=[\"effect\",\"effect\"]"), "each once");
+  contains(error_of("model.subdecoders=[\"cause\"]"), "each once");
+  contains(error_of("model.fusion=3"), "model.fusion: expected an object");
+  contains(error_of("model.fusoin.kind=lstm"), "did you mean \"model.fusion.kind\"?");
+  contains(error_of("train.lr"), "expected key=value");
+  contains(error_of("=1"), "expected key=value");
+}
+
+TEST_CASE("config: keys that must fit each other", "[config]") {
+  contains(error_of("model.heads=7"), "model.heads: 7 do not divide model.dim");
+  Config config = load_config("msrvtt");
+  CHECK(config.model.geometry.patch == 16);
+  CHECK(config.model.text.embed == 512);
+  set_config_key(config, "model.encoder=vit-l-14");
+  CHECK(config.model.geometry.patch == 14);
+  CHECK(config.model.geometry.width == 1024);
+  CHECK(config.model.text.embed == 768);  // CLIP's joint space is as wide as the image tower's end
+  set_config_key(config, "model.encoder=vit-b-32");
+  CHECK(config.model.geometry.patch == 32);
+  CHECK(config.model.text.embed == 512);
+  const std::string odd = message_of<InputError>(
+      [] { (void)parse_config(R"({"model": {"encoder": {"resolution": 30, "patch": 16}}})", "file"); });
+  contains(odd, "model.encoder.resolution: 30 is not a multiple of the patch 16");
+  const std::string trained = message_of<InputError>([] {
+    (void)parse_config(R"({"model": {"encoder": "resnet152"}, "train": {"train_encoder": true}})", "file");
+  });
+  contains(trained, "train.train_encoder");
+  const std::string none = message_of<InputError>([] { (void)load_config("nowhere.json"); });
+  contains(none, "clips, msrvtt");
+}
+
+TEST_CASE("config: sub-decoders are kept in the model's order", "[config]") {
+  Config config = load_config("clips");
+  set_config_key(config, R"(model.subdecoders=["attribute","intention"])");
+  CHECK(config.model.subdecoders == std::vector<std::string>{"intention", "attribute"});
+}

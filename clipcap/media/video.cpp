@@ -426,8 +426,8 @@ std::vector<int64_t> sample_indices(int64_t available, const FrameSampling& samp
       const double step = sampling.frames > 1
                               ? static_cast<double>(available - 1) / static_cast<double>(sampling.frames - 1)
                               : 0.0;
-      indices.push_back(
-          static_cast<int64_t>(std::nearbyint(static_cast<double>(i) * step)));  // halves to even, as NumPy
+      // Halves to even, as NumPy.
+      indices.push_back(static_cast<int64_t>(std::nearbyint(static_cast<double>(i) * step)));
     }
   }
   return indices;

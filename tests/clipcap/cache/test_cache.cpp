@@ -1,4 +1,4 @@
-// The cache between runs: where it is, what it remembers of a file, and that it never answers for another one.
+// The cache between runs: where it is, what it remembers of a file, and never an answer for another one.
 #include <cstdlib>
 
 #include "clipcap/cache/cache_folder.h"

@@ -76,12 +76,17 @@ struct LstmOutput {
                               const Variable& c0, const Tensor& lengths, bool reverse);
 
 // ---- losses (ops_loss.cpp)
-/// Mean over counted rows of the label-smoothed cross-entropy; logits [...,V], targets i32 [...]. Rows whose
-/// target is `ignore_index` do not count; no counted row gives 0.
+// A loss over a part of a batch (a micro-batch, a rank's share) is divided by the denominator of the whole, so that
+// the parts' losses and gradients add up to the whole's.
+
+/// Label-smoothed cross-entropy, summed over counted rows and divided by `denominator` (0: their number); logits
+/// [...,V], targets i32 [...]. Rows whose target is `ignore_index` do not count; no counted row gives 0.
 [[nodiscard]] Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ignore_index,
-                                     double label_smoothing);
+                                     double label_smoothing, double denominator = 0);
 /// Masked L1 distillation (eq. 6): student [B,n,D], teacher [B,D] or [B,n,D] (no gradient), valid u8 [B,n] or
-/// undefined. Mean over the elements of valid rows.
-[[nodiscard]] Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor& valid);
+/// undefined. Summed over the elements of valid rows and divided by D times `denominator` (0: the number of valid
+/// rows).
+[[nodiscard]] Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor& valid,
+                                  double denominator = 0);
 
 }  // namespace clipcap::diff

@@ -7,7 +7,8 @@
 namespace clipcap::diff {
 
 Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ignore_index,
-                       double label_smoothing) {
+                       double label_smoothing, double denominator) {
+  CHECK(denominator >= 0, "cross_entropy: denominator ", denominator);
   const Tensor x = logits.value().contiguous();
   CHECK(targets.dtype() == DType::i32 && x.rank() >= 1 && targets.rank() == x.rank() - 1,
         "cross_entropy: logits are ", x.shape(), ", targets ", targets.dtype(), ' ', targets.shape(),
@@ -18,7 +19,7 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ig
   CHECK(label_smoothing >= 0 && label_smoothing < 1, "cross_entropy: label smoothing ", label_smoothing);
   const Tensor wanted = targets.contiguous();
   const bool record = any_requires_grad({&logits});
-  Tensor loss = Tensor::empty({}, x.dtype(), x.device());
+  Tensor loss = Tensor::empty({}, real_dtype(x.dtype()), x.device());
   Tensor dx = record ? Tensor::empty(x.shape(), x.dtype(), x.device()) : Tensor();
   visit_compute_dtype("cross_entropy", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
@@ -27,17 +28,20 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ig
     p.targets = wanted.data<int32_t>();
     p.ignore_index = ignore_index;
     p.label_smoothing = static_cast<float>(label_smoothing);
-    p.loss = loss.data<T>();
+    p.loss = loss.data<Real<T>>();
+    p.denominator = denominator;
     p.dlogits = record ? dx.data<T>() : nullptr;
     p.rows = wanted.numel();
     p.vocab = x.dim(-1);
-    dispatch(clipcap::cross_entropy, reference::cross_entropy<double>, x.device(), p);
+    clipcap::cross_entropy(x.device(), p);
   });
-  return make_result("cross_entropy", loss, {logits},
-                     [dx](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::mul(dx, g[0])}; });
+  return make_result("cross_entropy", loss, {logits}, [dx](std::span<const Tensor> g) -> std::vector<Tensor> {
+    return {ops::mul(dx, g[0].to(dx.dtype()))};
+  });
 }
 
-Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor& valid) {
+Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor& valid, double denominator) {
+  CHECK(denominator >= 0, "l1_distill: denominator ", denominator);
   const Tensor x = student.value().contiguous();
   const Tensor target = teacher.contiguous();
   check_same_kind("l1_distill", x, target);
@@ -53,7 +57,7 @@ Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor
     mask = valid.contiguous();
   }
   const bool record = any_requires_grad({&student});
-  Tensor loss = Tensor::empty({}, x.dtype(), x.device());
+  Tensor loss = Tensor::empty({}, real_dtype(x.dtype()), x.device());
   Tensor dx = record ? Tensor::empty(x.shape(), x.dtype(), x.device()) : Tensor();
   visit_compute_dtype("l1_distill", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
@@ -61,16 +65,18 @@ Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor
     p.student = x.data<T>();
     p.teacher = target.data<T>();
     p.valid = mask.defined() ? mask.data<uint8_t>() : nullptr;
-    p.loss = loss.data<T>();
+    p.loss = loss.data<Real<T>>();
+    p.denominator = denominator;
     p.dstudent = record ? dx.data<T>() : nullptr;
     p.batch = x.dim(0);
     p.frames = x.dim(1);
     p.dim = x.dim(2);
     p.teacher_row_stride = per_frame ? x.dim(2) : 0;
-    dispatch(clipcap::l1_distill, reference::l1_distill<double>, x.device(), p);
+    clipcap::l1_distill(x.device(), p);
   });
-  return make_result("l1_distill", loss, {student},
-                     [dx](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::mul(dx, g[0])}; });
+  return make_result("l1_distill", loss, {student}, [dx](std::span<const Tensor> g) -> std::vector<Tensor> {
+    return {ops::mul(dx, g[0].to(dx.dtype()))};
+  });
 }
 
 }  // namespace clipcap::diff

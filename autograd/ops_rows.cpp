@@ -28,7 +28,7 @@ Variable bias_activation(const Variable& x, const Variable& bias, Activation act
     using T = decltype(tag);
     const BiasActivationFwd<T> p{input.data<T>(), data_or_null<T>(offset), y.data<T>(),
                                  rows_of(input),  input.dim(-1),           activation};
-    dispatch(bias_activation_fwd, reference::bias_activation_fwd<double>, input.device(), p);
+    bias_activation_fwd(input.device(), p);
   });
   const bool want_bias = bias.requires_grad();
   return make_result("bias_activation", y, {x, bias}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
@@ -40,7 +40,7 @@ Variable bias_activation(const Variable& x, const Variable& bias, Activation act
       const BiasActivationBwd<T> p{
           dy.data<T>(),           input.data<T>(), data_or_null<T>(offset), dx.data<T>(),
           data_or_null<T>(dbias), rows_of(input),  input.dim(-1),           activation};
-      dispatch(bias_activation_bwd, reference::bias_activation_bwd<double>, input.device(), p);
+      bias_activation_bwd(input.device(), p);
     });
     return {dx, dbias};
   });
@@ -62,8 +62,8 @@ ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const V
   const int64_t rows = rows_of(input);
   Tensor sum = other.defined() ? Tensor::empty(input.shape(), input.dtype(), input.device()) : input;
   Tensor y = Tensor::empty(input.shape(), input.dtype(), input.device());
-  Tensor mean = Tensor::empty({rows}, input.dtype(), input.device());
-  Tensor rstd = Tensor::empty({rows}, input.dtype(), input.device());
+  Tensor mean = Tensor::empty({rows}, real_dtype(input.dtype()), input.device());
+  Tensor rstd = Tensor::empty({rows}, real_dtype(input.dtype()), input.device());
   visit_compute_dtype("layer_norm", input.dtype(), [&](auto tag) {
     using T = decltype(tag);
     LayerNormFwd<T> p{};
@@ -73,12 +73,12 @@ ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const V
     p.beta = bias.data<T>();
     p.sum = other.defined() ? sum.data<T>() : nullptr;
     p.y = y.data<T>();
-    p.mean = mean.data<T>();
-    p.rstd = rstd.data<T>();
+    p.mean = mean.data<Real<T>>();
+    p.rstd = rstd.data<Real<T>>();
     p.rows = rows;
     p.dim = input.dim(-1);
-    p.eps = static_cast<T>(eps);
-    dispatch(layer_norm_fwd, reference::layer_norm_fwd<double>, input.device(), p);
+    p.eps = static_cast<Real<T>>(eps);
+    layer_norm_fwd(input.device(), p);
   });
   const auto backward = [=](std::span<const Tensor> g) -> std::vector<Tensor> {
     // g[0] reaches the sum past the normalisation, g[1] through it.
@@ -94,15 +94,15 @@ ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const V
       p.dy = dy.data<T>();
       p.s = sum.data<T>();
       p.gamma = weight.data<T>();
-      p.mean = mean.data<T>();
-      p.rstd = rstd.data<T>();
+      p.mean = mean.data<Real<T>>();
+      p.rstd = rstd.data<Real<T>>();
       p.ds_in = data_or_null<T>(past);
       p.ds = ds.data<T>();
       p.dgamma = dgamma.data<T>();
       p.dbeta = dbeta.data<T>();
       p.rows = rows;
       p.dim = sum.dim(-1);
-      dispatch(layer_norm_bwd, reference::layer_norm_bwd<double>, sum.device(), p);
+      layer_norm_bwd(sum.device(), p);
     });
     return {ds, other.defined() ? ds : Tensor(), dgamma, dbeta};
   };
@@ -126,7 +126,7 @@ Variable dropout(const Variable& x, double p, Generator& generator) {
       using T = decltype(tag);
       const Dropout<T> params{source.data<T>(),      nullptr, y.data<T>(), source.numel(),
                               static_cast<float>(p), seed,    stream};
-      dispatch(clipcap::dropout, reference::dropout<double>, source.device(), params);
+      clipcap::dropout(source.device(), params);
     });
     return y;
   };
@@ -151,7 +151,7 @@ Variable embedding(const Tensor& ids, const Variable& table) {
                          p.count = index.numel();
                          p.vocab = weights.dim(0);
                          p.dim = weights.dim(1);
-                         dispatch(embedding_bwd, reference::embedding_bwd<double>, dy.device(), p);
+                         embedding_bwd(dy.device(), p);
                        });
                        return {dtable};
                      });

@@ -1,6 +1,5 @@
 // Attention and LSTM.
 #include <cmath>
-#include <type_traits>
 
 #include "autograd/ops.h"
 #include "tensor/kernels/attention.h"
@@ -41,15 +40,16 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
   const int64_t causal_offset = options.causal_offset;
   const bool record = any_requires_grad({&query, &key, &value});
   Tensor o = Tensor::empty(q.shape(), q.dtype(), q.device());
-  Tensor lse = record ? Tensor::empty({q.dim(0), q.dim(2), q.dim(1)}, q.dtype(), q.device()) : Tensor();
+  Tensor lse =
+      record ? Tensor::empty({q.dim(0), q.dim(2), q.dim(1)}, real_dtype(q.dtype()), q.device()) : Tensor();
   // What both directions' kernels are told alike.
-  const auto describe = [=](auto& p) {
-    using T = std::remove_cvref_t<decltype(p.scale)>;
+  const auto describe = [=](auto& p, auto tag) {
+    using T = decltype(tag);
     p.q = q.data<T>();
     p.k = k.data<T>();
     p.v = v.data<T>();
     p.o = o.data<T>();
-    p.lse = data_or_null<T>(lse);
+    p.lse = data_or_null<Real<T>>(lse);
     p.key_valid = data_or_null<uint8_t>(valid);
     p.batch = q.dim(0);
     p.heads = q.dim(2);
@@ -62,13 +62,13 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
     p.o_strides = strides_of(o);
     p.causal = causal;
     p.causal_offset = causal_offset;
-    p.scale = static_cast<T>(factor);
+    p.scale = static_cast<Real<T>>(factor);
   };
   visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     AttentionFwd<T> p{};
-    describe(p);
-    dispatch(attention_fwd, reference::attention_fwd<double>, q.device(), p);
+    describe(p, tag);
+    attention_fwd(q.device(), p);
   });
   return make_result("attention", o, {query, key, value},
                      [=](std::span<const Tensor> g) -> std::vector<Tensor> {
@@ -79,7 +79,7 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
                        visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
                          using T = decltype(tag);
                          AttentionBwd<T> p{};
-                         describe(p);
+                         describe(p, tag);
                          p.d_o = d_o.data<T>();
                          p.dq = dq.data<T>();
                          p.dk = dk.data<T>();
@@ -87,7 +87,7 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
                          p.dq_strides = strides_of(dq);
                          p.dk_strides = strides_of(dk);
                          p.dv_strides = strides_of(dv);
-                         dispatch(attention_bwd, reference::attention_bwd<double>, q.device(), p);
+                         attention_bwd(q.device(), p);
                        });
                        return {dq, dk, dv};
                      });
@@ -116,30 +116,36 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
     length = length.contiguous();
   }
   const bool record = any_requires_grad({&x_gates, &w_hh, &h0, &c0});
+  const DType cell_dtype = real_dtype(x.dtype());
+  CHECK(!first_c.defined() || first_c.dtype() == cell_dtype, "lstm: initial cell is ", first_c.dtype(),
+        "; expected ", cell_dtype);
+  CHECK(!first_h.defined() || first_h.dtype() == x.dtype(), "lstm: initial state is ", first_h.dtype(),
+        ", gates ", x.dtype());
   const auto make = [&](const Shape& shape) { return Tensor::empty(shape, x.dtype(), x.device()); };
+  const auto make_cell = [&](const Shape& shape) { return Tensor::empty(shape, cell_dtype, x.device()); };
   const Tensor h = make({batch, steps, hidden});
-  const Tensor c = record ? make({batch, steps, hidden}) : Tensor();
+  const Tensor c = record ? make_cell({batch, steps, hidden}) : Tensor();
   const Tensor gates = record ? make({batch, steps, 4 * hidden}) : Tensor();
   const Tensor h_last = make({batch, hidden});
-  const Tensor c_last = make({batch, hidden});
+  const Tensor c_last = make_cell({batch, hidden});
   visit_compute_dtype("lstm", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     LstmFwd<T> p{};
     p.x_gates = x.data<T>();
     p.w_hh = w.data<T>();
     p.h0 = data_or_null<T>(first_h);
-    p.c0 = data_or_null<T>(first_c);
+    p.c0 = data_or_null<Real<T>>(first_c);
     p.lengths = data_or_null<int32_t>(length);
     p.h = h.data<T>();
-    p.c = data_or_null<T>(c);
+    p.c = data_or_null<Real<T>>(c);
     p.gates = data_or_null<T>(gates);
     p.h_last = h_last.data<T>();
-    p.c_last = c_last.data<T>();
+    p.c_last = c_last.data<Real<T>>();
     p.batch = batch;
     p.steps = steps;
     p.hidden = hidden;
     p.reverse = reverse;
-    dispatch(lstm_fwd, reference::lstm_fwd<double>, x.device(), p);
+    lstm_fwd(x.device(), p);
   });
   const auto backward = [=](std::span<const Tensor> g) -> std::vector<Tensor> {
     const Tensor dh = g[0].defined() ? g[0].contiguous() : Tensor();
@@ -147,26 +153,26 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
     const Tensor dc_last = g[2].defined() ? g[2].contiguous() : Tensor();
     Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
     Tensor dh0 = first_h.defined() ? Tensor::empty(first_h.shape(), x.dtype(), x.device()) : Tensor();
-    Tensor dc0 = first_c.defined() ? Tensor::empty(first_c.shape(), x.dtype(), x.device()) : Tensor();
+    Tensor dc0 = first_c.defined() ? Tensor::empty(first_c.shape(), cell_dtype, x.device()) : Tensor();
     visit_compute_dtype("lstm", x.dtype(), [&](auto tag) {
       using T = decltype(tag);
       LstmBwd<T> p{};
       p.dh = data_or_null<T>(dh);
       p.dh_last = data_or_null<T>(dh_last);
-      p.dc_last = data_or_null<T>(dc_last);
+      p.dc_last = data_or_null<Real<T>>(dc_last);
       p.w_hh = w.data<T>();
       p.gates = gates.data<T>();
-      p.c = c.data<T>();
-      p.c0 = data_or_null<T>(first_c);
+      p.c = c.data<Real<T>>();
+      p.c0 = data_or_null<Real<T>>(first_c);
       p.lengths = data_or_null<int32_t>(length);
       p.dx_gates = dx.data<T>();
       p.dh0 = data_or_null<T>(dh0);
-      p.dc0 = data_or_null<T>(dc0);
+      p.dc0 = data_or_null<Real<T>>(dc0);
       p.batch = batch;
       p.steps = steps;
       p.hidden = hidden;
       p.reverse = reverse;
-      dispatch(lstm_bwd, reference::lstm_bwd<double>, x.device(), p);
+      lstm_bwd(x.device(), p);
     });
     // dW_hh = sum over steps of dgates^T h_previous, one GEMM over all steps. In reverse the previous step of
     // t is t + 1, and h0 stands before each sequence's own last step; rows past a length have zero gates

@@ -32,4 +32,18 @@ void cuda_copy(void* destination, Device to, const void* source, Device from, si
 void cuda_fill_zero(void* pointer, size_t bytes, int device) { cuda::fill_zero(pointer, bytes, device); }
 void cuda_synchronize(int device) { cuda::synchronize(device); }
 
+int cuda_enter_device(int device) {
+  CHECK(cuda_device_count() > 0, "no CUDA device: ", cuda_unavailable_reason());
+  const int before = cuda::current_device();
+  cuda::select_device(device);
+  return before;
+}
+
+void cuda_leave_device(int before) {
+  try {
+    cuda::select_device(before);
+  } catch (const Error&) {  // called from destructors; the next call on that device will say what is wrong
+  }
+}
+
 }  // namespace clipcap

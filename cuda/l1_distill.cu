@@ -30,8 +30,8 @@ __global__ void __launch_bounds__(kThreads)
   const int lane = thread % kWarp;
   const int64_t rows = p.batch * p.frames;
 
-  double valid_rows = static_cast<double>(rows);
-  if (p.valid != nullptr) {
+  double valid_rows = p.denominator != 0 ? p.denominator : static_cast<double>(rows);
+  if (p.denominator == 0 && p.valid != nullptr) {
     int mine = 0;
     for (int64_t row = thread; row < rows; row += kThreads) mine += p.valid[row] != 0 ? 1 : 0;
     valid_rows = block_sum(static_cast<double>(mine), scratch);

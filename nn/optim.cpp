@@ -13,6 +13,7 @@ AdamW::AdamW(std::vector<NamedParameter> parameters, AdamwOptions options) : opt
     const Tensor& value = parameter.variable.value();
     CHECK(value.dtype() == DType::f32 && value.is_contiguous(), "AdamW: ", parameter.name, " is ",
           value.dtype(), "; expected contiguous f32");
+    value.check_writable(("AdamW: " + parameter.name).c_str());
     slots_.push_back({std::move(parameter), Tensor::zeros(value.shape()), Tensor::zeros(value.shape()),
                       value.rank() >= 2 ? options.weight_decay : 0.0});
   }

@@ -21,5 +21,8 @@ void cuda_free(void* pointer, size_t bytes, int device);
 void cuda_copy(void* destination, Device to, const void* source, Device from, size_t bytes);
 void cuda_fill_zero(void* pointer, size_t bytes, int device);
 void cuda_synchronize(int device);
+/// Makes `device` the calling thread's current one and returns the one that was; leave gives it back.
+[[nodiscard]] int cuda_enter_device(int device);
+void cuda_leave_device(int before);
 
 }  // namespace clipcap

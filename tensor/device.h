@@ -1,4 +1,5 @@
-// Where numbers live: the host ("cpu") or one GPU ("cuda:0").
+// Where numbers live: the host ("cpu"), one GPU ("cuda:0"), or the host standing in for a GPU, which runs the CUDA
+// kernels themselves ("emulated").
 #pragma once
 
 #include <ostream>
@@ -7,8 +8,12 @@
 
 namespace clipcap {
 
-enum class DeviceType : int { cpu = 0, cuda = 1 };
-inline constexpr int kDeviceTypes = 2;
+enum class DeviceType : int { cpu = 0, cuda = 1, emulated = 2 };
+inline constexpr int kDeviceTypes = 3;
+
+[[nodiscard]] constexpr std::string_view name_of(DeviceType type) {
+  return type == DeviceType::cpu ? "cpu" : type == DeviceType::cuda ? "cuda" : "emulated";
+}
 
 struct Device {
   DeviceType type = DeviceType::cpu;
@@ -20,7 +25,8 @@ struct Device {
 inline constexpr Device kCpu{};
 
 [[nodiscard]] inline std::string to_string(Device device) {
-  return device.is_cpu() ? "cpu" : "cuda:" + std::to_string(device.index);
+  const std::string type(name_of(device.type));
+  return device.type == DeviceType::cuda ? type + ":" + std::to_string(device.index) : type;
 }
 inline std::ostream& operator<<(std::ostream& out, Device device) { return out << to_string(device); }
 

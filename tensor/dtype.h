@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string_view>
+#include <type_traits>
 
 #include "tensor/check.h"
 
@@ -165,6 +166,21 @@ struct DTypeOf<Boolean> {
 };
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
+
+/// The type that numbers of type T are computed in: double for double, float for everything else. Params structs
+/// hold data as T, and as Real<T> what must not lose precision when T is narrow: statistics, log-sum-exps, scales,
+/// losses, LSTM cells, optimizer moments.
+template <class T>
+using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
+/// x as it is computed with.
+template <class T>
+[[nodiscard]] constexpr Real<T> real(T x) {
+  return static_cast<Real<T>>(x);
+}
+/// The dtype of Real<T>.
+[[nodiscard]] constexpr DType real_dtype(DType dtype) {
+  return dtype == DType::f64 ? DType::f64 : DType::f32;
+}
 
 /// Calls `body(T{})` with the C++ type of `dtype`.
 template <class Body>

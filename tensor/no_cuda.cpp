@@ -14,5 +14,7 @@ void cuda_free(void*, size_t, int) {}
 void cuda_copy(void*, Device, const void*, Device, size_t) { fail("cuda: ", kReason); }
 void cuda_fill_zero(void*, size_t, int) { fail("cuda: ", kReason); }
 void cuda_synchronize(int) {}
+int cuda_enter_device(int) { fail("cuda: ", kReason); }
+void cuda_leave_device(int) {}
 
 }  // namespace clipcap

@@ -1,5 +1,6 @@
 #include "tensor/op.h"
 
+#include "tensor/backend.h"
 #include "tensor/kernels/activation.h"
 #include "tensor/kernels/adamw.h"
 #include "tensor/kernels/attention.h"
@@ -19,6 +20,36 @@
 namespace clipcap {
 
 OpHook op_hook = nullptr;
+
+bool OpInfo::has(DeviceType device, DType dtype) const {
+  for (size_t i = 0; i < kComputeDTypes.size(); ++i) {
+    if (kComputeDTypes[i] == dtype) return available[static_cast<size_t>(device)][i];
+  }
+  return false;
+}
+
+std::string OpInfo::slots() const {
+  std::string text;
+  for (int type = 0; type < kDeviceTypes; ++type) {
+    for (size_t i = 0; i < kComputeDTypes.size(); ++i) {
+      if (!available[static_cast<size_t>(type)][i]) continue;
+      text += concat_text(text.empty() ? "" : ", ", name_of(static_cast<DeviceType>(type)), ' ',
+                          kComputeDTypes[i]);
+    }
+  }
+  return text.empty() ? "none" : text;
+}
+
+DeviceScope::DeviceScope(Device device) {
+  if (device.type == DeviceType::cuda) before_ = cuda_enter_device(device.index);
+}
+DeviceScope::~DeviceScope() {
+  if (before_ >= 0) cuda_leave_device(before_);
+}
+
+void fail_missing_slot(const OpInfo& op, Device device, DType dtype) {
+  fail(op.name, ": no kernel for ", dtype, " on ", device, "; there is: ", op.slots());
+}
 
 std::span<const OpInfo* const> all_ops() {
   static const OpInfo* const table[] = {

@@ -32,7 +32,7 @@ Tensor binary(BinaryKind kind, const Tensor& a, const Tensor& b) {
       p.a_strides[i] = wide_a.stride(i);
       p.b_strides[i] = wide_b.stride(i);
     }
-    dispatch(clipcap::binary, reference::binary<double>, a.device(), p);
+    clipcap::binary(a.device(), p);
   });
   return y;
 }
@@ -46,8 +46,9 @@ Tensor affine(const Tensor& x, double scale, double shift) {
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   visit_compute_dtype("affine", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const Affine<T> p{source.data<T>(), y.data<T>(), x.numel(), static_cast<T>(scale), static_cast<T>(shift)};
-    dispatch(clipcap::affine, reference::affine<double>, x.device(), p);
+    const Affine<T> p{source.data<T>(), y.data<T>(), x.numel(), static_cast<Real<T>>(scale),
+                      static_cast<Real<T>>(shift)};
+    clipcap::affine(x.device(), p);
   });
   return y;
 }
@@ -56,12 +57,13 @@ void add_in_place(const Tensor& target, const Tensor& x) {
   check_same_kind("add_in_place", target, x);
   CHECK(target.shape() == x.shape() && target.is_contiguous(), "add_in_place: ", x.shape(), " into ",
         target.shape());
+  target.check_writable("add_in_place");
   const Tensor source = x.contiguous();
   visit_compute_dtype("add_in_place", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const Binary<T> p{target.data<T>(), source.data<T>(), target.data<T>(), 1, {x.numel()}, {1}, {1},
                       BinaryKind::add};
-    dispatch(clipcap::binary, reference::binary<double>, x.device(), p);
+    clipcap::binary(x.device(), p);
   });
 }
 
@@ -81,7 +83,7 @@ Tensor sum(const Tensor& x, int dim, bool keep) {
   visit_compute_dtype("sum", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const SumMiddle<T> p{source.data<T>(), y.data<T>(), outer, x.dim(d), inner};
-    dispatch(clipcap::sum_middle, reference::sum_middle<double>, x.device(), p);
+    clipcap::sum_middle(x.device(), p);
   });
   return y;
 }
@@ -142,7 +144,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
     p.c_batch_stride = m * n;
     p.a_transposed = transpose_a;
     p.b_transposed = transpose_b;
-    dispatch(clipcap::matmul, reference::matmul<double>, a.device(), p);
+    clipcap::matmul(a.device(), p);
   });
   return y;
 }
@@ -176,7 +178,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     p.k = weight.dim(1);
     p.b_transposed = true;
     p.accumulate = bias.defined();
-    dispatch(clipcap::matmul, reference::matmul<double>, x.device(), p);
+    clipcap::matmul(x.device(), p);
   });
   return y;
 }
@@ -226,7 +228,7 @@ Tensor gather_rows(const Tensor& table, const Tensor& ids) {
     p.count = ids.numel();
     p.vocab = table.dim(0);
     p.dim = width;
-    dispatch(embedding_fwd, reference::embedding_fwd<double>, table.device(), p);
+    embedding_fwd(table.device(), p);
   });
   return y;
 }
@@ -239,7 +241,7 @@ Tensor softmax(const Tensor& x, bool log) {
   visit_compute_dtype("softmax", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const SoftmaxFwd<T> p{source.data<T>(), y.data<T>(), x.numel() / dim, dim, log};
-    dispatch(softmax_fwd, reference::softmax_fwd<double>, x.device(), p);
+    softmax_fwd(x.device(), p);
   });
   return y;
 }
@@ -247,7 +249,7 @@ Tensor softmax(const Tensor& x, bool log) {
 std::vector<int32_t> argmax_rows(const Tensor& x) {
   CHECK(x.rank() == 2 && x.dim(1) > 0, "argmax_rows: ", x.shape(), "; expected [N,D]");
   const Tensor host = x.to(kCpu).to(DType::f32).contiguous();
-  const float* values = host.data<float>();
+  const float* values = host.host<float>();
   std::vector<int32_t> best(static_cast<size_t>(x.dim(0)));
   for (size_t i = 0; i < best.size(); ++i) {
     const float* row = values + static_cast<int64_t>(i) * x.dim(1);

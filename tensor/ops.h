@@ -1,5 +1,5 @@
-// Tensor-level front doors: check shapes, allocate the output, call the Op. No gradients (autograd/ops.h has
-// those). Floating ops take f32 (fast kernels, any device) or f64 (the oracle, CPU).
+// Tensor-level front doors: check shapes, allocate the output, call the Op. No gradients (autograd/ops.h has those).
+// Floating ops take f32, bf16 or f64, as far as the tensors' device has kernels for them (tensor/op.h).
 #pragma once
 
 #include "tensor/kernels/elementwise.h"
@@ -7,24 +7,13 @@
 
 namespace clipcap {
 
-/// Runs an op's kernel for float, or the double oracle for double.
-template <template <class> class Params>
-void dispatch(const Op<void(const Params<float>&)>& op, void (*)(const Params<double>&), Device device,
-              const Params<float>& p) {
-  op(device, p);
-}
-template <template <class> class Params>
-void dispatch(const Op<void(const Params<float>&)>& op, void (*oracle)(const Params<double>&), Device device,
-              const Params<double>& p) {
-  CHECK(device.is_cpu(), op.name, ": f64 runs on the CPU only, tensor is on ", device);
-  oracle(p);
-}
-
-/// Calls body(float{}) or body(double{}); other dtypes throw naming the op.
+/// Calls body(T{}) with the C++ type of a dtype that ops compute in; other dtypes throw naming the op.
 template <class Body>
 decltype(auto) visit_compute_dtype(const char* op, DType dtype, Body&& body) {
-  CHECK(dtype == DType::f32 || dtype == DType::f64, op, ": dtype ", dtype, "; expected f32 or f64");
+  CHECK(dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16, op, ": dtype ", dtype,
+        "; expected f32, f64 or bf16");
   if (dtype == DType::f64) return body(double{});
+  if (dtype == DType::bf16) return body(bfloat16{});
   return body(float{});
 }
 

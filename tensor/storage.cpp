@@ -96,8 +96,10 @@ Storage::Storage(size_t bytes, Device device) : bytes_(bytes), device_(device) {
   data_ = static_cast<std::byte*>(memory);
 }
 
-Storage::Storage(void* data, size_t bytes, std::shared_ptr<const void> keep_alive)
-    : data_(static_cast<std::byte*>(data)), bytes_(bytes), keep_alive_(std::move(keep_alive)) {
+Storage::Storage(const void* data, size_t bytes, std::shared_ptr<const void> keep_alive)
+    : data_(static_cast<std::byte*>(const_cast<void*>(data))),  // NOLINT: read_only() says so
+      bytes_(bytes),
+      keep_alive_(std::move(keep_alive)) {
   CHECK(keep_alive_ != nullptr, "Storage: borrowed memory needs an owner");
 }
 

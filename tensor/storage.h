@@ -14,8 +14,8 @@ class Storage {
  public:
   /// 256-byte aligned, uninitialised.
   Storage(size_t bytes, Device device);
-  /// Memory that somebody else owns (a mapped file); `keep_alive` is held as long as this storage.
-  Storage(void* data, size_t bytes, std::shared_ptr<const void> keep_alive);
+  /// Memory that somebody else owns (a mapped file), to be read only; `keep_alive` is held as long as this storage.
+  Storage(const void* data, size_t bytes, std::shared_ptr<const void> keep_alive);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -23,6 +23,8 @@ class Storage {
   [[nodiscard]] std::byte* data() const { return data_; }
   [[nodiscard]] size_t bytes() const { return bytes_; }
   [[nodiscard]] Device device() const { return device_; }
+  /// Borrowed memory: a write to it may be a SIGSEGV, so whatever writes asks first (Tensor::check_writable).
+  [[nodiscard]] bool read_only() const { return keep_alive_ != nullptr; }
 
  private:
   std::byte* data_ = nullptr;

@@ -53,7 +53,7 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
 
 Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
   Tensor result = empty(shape, DType::f64);
-  std::fill_n(result.data<double>(), result.numel(), value);
+  std::fill_n(result.host<double>(), result.numel(), value);
   return result.to(dtype);
 }
 
@@ -189,17 +189,23 @@ Tensor Tensor::to(Device target) const {
   return result;
 }
 
+void Tensor::check_writable(const char* op) const {
+  CHECK(defined() && !storage_->read_only(), op, ": tensor ", shape_,
+        " is read-only (borrowed memory, such as a mapped file); clone() it first");
+}
+
 void Tensor::copy_from(const Tensor& source) const {
   CHECK(shape_ == source.shape_ && dtype_ == source.dtype_, "copy_from: ", source.dtype_, ' ', source.shape_,
         " into ", dtype_, ' ', shape_);
   CHECK(device() == source.device(), "copy_from: from ", source.device(), " to ", device(), "; use to()");
   if (numel() == 0) return;
-  strided_copy(device(),
-               StridedCopy{source.raw(), raw(), shape_, source.strides_, strides_, size_of(dtype_)});
+  check_writable("copy_from");
+  strided_copy(device(), StridedCopy{source.raw(), raw(), shape_, source.strides_, strides_, dtype_});
 }
 
 void Tensor::fill_zero() const {
   if (numel() == 0) return;
+  check_writable("fill_zero");
   if (!is_contiguous()) return copy_from(zeros({}, dtype_, device()).expand(shape_));
   if (device().is_cpu()) {
     std::memset(raw(), 0, static_cast<size_t>(bytes()));
@@ -210,7 +216,7 @@ void Tensor::fill_zero() const {
 
 double Tensor::item() const {
   CHECK(numel() == 1, "item(): tensor is ", shape_);
-  return to(kCpu).to(DType::f64).contiguous().data<double>()[0];
+  return to(kCpu).to(DType::f64).contiguous().host<double>()[0];
 }
 
 }  // namespace clipcap

@@ -27,7 +27,7 @@ class Tensor {
     CHECK(static_cast<int64_t>(values.size()) == shape.numel(), "Tensor::from: ", values.size(),
           " values for shape ", shape);
     Tensor result = empty(shape, dtype_of<T>);
-    if (!values.empty()) std::memcpy(result.data<T>(), values.data(), values.size_bytes());
+    if (!values.empty()) std::memcpy(result.host<T>(), values.data(), values.size_bytes());
     return result;
   }
   template <class T>
@@ -53,13 +53,21 @@ class Tensor {
   /// True when strides[i] == product of the sizes after i, for every dimension of size other than 1.
   [[nodiscard]] bool is_contiguous() const;
 
-  /// First element. Checks the dtype; host code may only dereference it for CPU tensors.
+  /// First element, on whatever device the tensor is: for kernels. Checks the dtype.
   template <class T>
   [[nodiscard]] T* data() const {
     CHECK(defined(), "data(): undefined tensor");
     CHECK(dtype_ == dtype_of<T>, "data(): tensor is ", dtype_, ", asked for ", dtype_of<T>);
     return reinterpret_cast<T*>(raw());
   }
+  /// The same for loops on the host: throws unless the tensor is on the CPU.
+  template <class T>
+  [[nodiscard]] T* host() const {
+    CHECK(device().is_cpu(), "host(): tensor ", shape_, " is on ", device(), "; use to(kCpu)");
+    return data<T>();
+  }
+  /// Throws Error naming `op` when the numbers may only be read (a mapped file): for whatever writes in place.
+  void check_writable(const char* op) const;
   [[nodiscard]] std::byte* raw() const { return storage_->data() + offset_ * size_of(dtype_); }
 
   // Views (no copy).
@@ -87,7 +95,7 @@ class Tensor {
   template <class T>
   [[nodiscard]] std::vector<T> to_vector() const {
     const Tensor host = to(kCpu).contiguous();
-    const T* values = host.data<T>();
+    const T* values = host.host<T>();
     return std::vector<T>(values, values + host.numel());
   }
 

@@ -21,7 +21,7 @@ Tensor max_pool(const Tensor& x) {
     using T = decltype(tag);
     const MaxPool2d<T> p{x.data<T>(), y.data<T>(), x.dim(0),    x.dim(1),    x.dim(2),
                          x.dim(3),    kPool,       kPoolStride, kPoolPadding};
-    dispatch(max_pool2d, reference::max_pool2d<double>, x.device(), p);
+    max_pool2d(x.device(), p);
   });
   return y;
 }
@@ -31,7 +31,7 @@ Tensor mean_pool(const Tensor& x) {
   visit_compute_dtype("mean_pool2d", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     const MeanPool2d<T> p{x.data<T>(), y.data<T>(), x.dim(0), x.dim(1), x.dim(2), x.dim(3)};
-    dispatch(mean_pool2d, reference::mean_pool2d<double>, x.device(), p);
+    mean_pool2d(x.device(), p);
   });
   return y;
 }

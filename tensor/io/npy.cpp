@@ -160,7 +160,7 @@ TensorFile read_npy(std::shared_ptr<const MappedFile> file, const std::string& n
   const std::byte* data = bytes.data() + prefix + header_bytes;
   std::shared_ptr<Storage> storage;
   if (!header.swapped && reinterpret_cast<uintptr_t>(data) % element == 0) {
-    storage = std::make_shared<Storage>(const_cast<std::byte*>(data), have, file);
+    storage = std::make_shared<Storage>(data, have, file);
   } else {
     storage = std::make_shared<Storage>(have, kCpu);
     if (have > 0) std::memcpy(storage->data(), data, have);

@@ -194,8 +194,7 @@ TensorFile read_safetensors(std::shared_ptr<const MappedFile> mapped, const std:
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });
   uint64_t covered = 0;
-  const auto storage =
-      std::make_shared<Storage>(const_cast<std::byte*>(bytes.data()), bytes.size(), result.file);
+  const auto storage = std::make_shared<Storage>(bytes.data(), bytes.size(), result.file);
   for (const Entry& entry : entries) {
     CHECK_INPUT(entry.begin == covered, file, ": tensor \"", entry.name, "\" begins at ", entry.begin,
                 ", expected ", covered, " (holes and overlaps are not allowed)");

@@ -101,7 +101,7 @@ class StorageSource {
                                        const std::shared_ptr<const MappedFile>& file) {
     const bool aligned = reinterpret_cast<uintptr_t>(data.data()) % element == 0;
     if (aligned && !swapped) {
-      return std::make_shared<Storage>(const_cast<std::byte*>(data.data()), data.size(), file);
+      return std::make_shared<Storage>(data.data(), data.size(), file);
     }
     auto storage = std::make_shared<Storage>(data.size(), kCpu);
     if (!data.empty()) std::memcpy(storage->data(), data.data(), data.size());

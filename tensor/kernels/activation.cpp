@@ -1,6 +1,7 @@
 #include "tensor/kernels/activation.h"
 
 #include <cmath>
+#include <vector>
 
 #include "tensor/kernels/isa.h"
 
@@ -8,8 +9,12 @@ namespace clipcap {
 
 CLIPCAP_ISA_KERNEL(bias_activation_fwd, BiasActivationFwd<float>)
 CLIPCAP_ISA_KERNEL(bias_activation_bwd, BiasActivationBwd<float>)
-Op<void(const BiasActivationFwd<float>&)> bias_activation_fwd{"bias_activation_fwd", bias_activation_fwd_cpu};
-Op<void(const BiasActivationBwd<float>&)> bias_activation_bwd{"bias_activation_bwd", bias_activation_bwd_cpu};
+Op<BiasActivationFwd> bias_activation_fwd{"bias_activation_fwd", bias_activation_fwd_cpu,
+                                          reference::bias_activation_fwd, reference::bias_activation_fwd,
+                                          reference::bias_activation_fwd};
+Op<BiasActivationBwd> bias_activation_bwd{"bias_activation_bwd", bias_activation_bwd_cpu,
+                                          reference::bias_activation_bwd, reference::bias_activation_bwd,
+                                          reference::bias_activation_bwd};
 
 namespace reference {
 namespace {
@@ -53,25 +58,32 @@ T slope(T z, Activation activation) {
 template <class T>
 void bias_activation_fwd(const BiasActivationFwd<T>& p) {
   for (int64_t i = 0; i < p.rows * p.dim; ++i) {
-    p.y[i] = value(p.x[i] + (p.bias != nullptr ? p.bias[i % p.dim] : T{0}), p.activation);
+    p.y[i] = static_cast<T>(
+        value(real(p.x[i]) + (p.bias != nullptr ? real(p.bias[i % p.dim]) : Real<T>{0}), p.activation));
   }
 }
 
 template <class T>
 void bias_activation_bwd(const BiasActivationBwd<T>& p) {
-  if (p.dbias != nullptr) {
-    for (int64_t j = 0; j < p.dim; ++j) p.dbias[j] = 0;
-  }
+  using R = Real<T>;
+  std::vector<R> dbias(static_cast<size_t>(p.dim), R{0});
   for (int64_t i = 0; i < p.rows * p.dim; ++i) {
-    p.dx[i] = p.dy[i] * slope(p.x[i] + (p.bias != nullptr ? p.bias[i % p.dim] : T{0}), p.activation);
-    if (p.dbias != nullptr) p.dbias[i % p.dim] += p.dx[i];
+    const R u = real(p.x[i]) + (p.bias != nullptr ? real(p.bias[i % p.dim]) : R{0});
+    const R dx = real(p.dy[i]) * slope(u, p.activation);
+    p.dx[i] = static_cast<T>(dx);
+    dbias[static_cast<size_t>(i % p.dim)] += dx;
+  }
+  for (int64_t j = 0; p.dbias != nullptr && j < p.dim; ++j) {
+    p.dbias[j] = static_cast<T>(dbias[static_cast<size_t>(j)]);
   }
 }
 
 template void bias_activation_fwd(const BiasActivationFwd<float>&);
 template void bias_activation_fwd(const BiasActivationFwd<double>&);
+template void bias_activation_fwd(const BiasActivationFwd<bfloat16>&);
 template void bias_activation_bwd(const BiasActivationBwd<float>&);
 template void bias_activation_bwd(const BiasActivationBwd<double>&);
+template void bias_activation_bwd(const BiasActivationBwd<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

@@ -42,8 +42,29 @@ struct BiasActivationBwd {
   Activation activation;
 };
 
-extern Op<void(const BiasActivationFwd<float>&)> bias_activation_fwd;
-extern Op<void(const BiasActivationBwd<float>&)> bias_activation_bwd;
+/// Operations that an activation costs, an exponential or error function counted as ten.
+[[nodiscard]] constexpr double activation_flops(Activation activation) {
+  return activation == Activation::none ? 0 : activation == Activation::relu ? 1 : 14;
+}
+template <class T>
+[[nodiscard]] Cost cost(const BiasActivationFwd<T>& p) {
+  const double elements = static_cast<double>(p.rows) * static_cast<double>(p.dim);
+  const double bias = p.bias != nullptr ? 1 : 0;
+  return {elements * (bias + activation_flops(p.activation)),
+          (elements + bias * static_cast<double>(p.dim)) * sizeof(T), elements * sizeof(T)};
+}
+template <class T>
+[[nodiscard]] Cost cost(const BiasActivationBwd<T>& p) {
+  const double elements = static_cast<double>(p.rows) * static_cast<double>(p.dim);
+  const double bias = p.bias != nullptr ? 1 : 0;
+  const double sums = p.dbias != nullptr ? 1 : 0;
+  return {elements * (1 + bias + sums + activation_flops(p.activation)),
+          (2 * elements + bias * static_cast<double>(p.dim)) * sizeof(T),
+          (elements + sums * static_cast<double>(p.dim)) * sizeof(T)};
+}
+
+extern Op<BiasActivationFwd> bias_activation_fwd;
+extern Op<BiasActivationBwd> bias_activation_bwd;
 
 namespace reference {
 template <class T>

@@ -8,25 +8,28 @@ namespace clipcap {
 
 CLIPCAP_ISA_KERNEL(adamw, Adamw<float>)
 CLIPCAP_ISA_KERNEL(sum_squares, SumSquares<float>)
-Op<void(const Adamw<float>&)> adamw{"adamw", adamw_cpu};
-Op<void(const SumSquares<float>&)> sum_squares{"sum_squares", sum_squares_cpu};
+Op<Adamw> adamw{"adamw", adamw_cpu, reference::adamw, reference::adamw, reference::adamw};
+Op<SumSquares> sum_squares{"sum_squares", sum_squares_cpu, reference::sum_squares, reference::sum_squares,
+                           reference::sum_squares};
 
 namespace reference {
 
 template <class T>
 void adamw(const Adamw<T>& p) {
+  using R = Real<T>;
   const double correction1 = 1 - std::pow(p.beta1, static_cast<double>(p.step));
   const double correction2 = 1 - std::pow(p.beta2, static_cast<double>(p.step));
   for (int64_t t = 0; t < p.count; ++t) {
     const AdamwTensor<T>& x = p.tensors[t];
-    const T lr = static_cast<T>(p.lr * static_cast<double>(x.lr_scale));
+    const R lr = static_cast<R>(p.lr * static_cast<double>(x.lr_scale));
     for (int64_t i = 0; i < x.numel; ++i) {
-      const T g = x.grad[i] * static_cast<T>(p.grad_scale);
-      x.m[i] = static_cast<T>(p.beta1) * x.m[i] + static_cast<T>(1 - p.beta1) * g;
-      x.v[i] = static_cast<T>(p.beta2) * x.v[i] + static_cast<T>(1 - p.beta2) * g * g;
-      const T denominator = std::sqrt(x.v[i] / static_cast<T>(correction2)) + static_cast<T>(p.eps);
-      x.param[i] -= lr * (static_cast<T>(x.weight_decay) * x.param[i] +
-                          x.m[i] / static_cast<T>(correction1) / denominator);
+      const R g = real(x.grad[i]) * static_cast<R>(p.grad_scale);
+      x.m[i] = static_cast<R>(p.beta1) * x.m[i] + static_cast<R>(1 - p.beta1) * g;
+      x.v[i] = static_cast<R>(p.beta2) * x.v[i] + static_cast<R>(1 - p.beta2) * g * g;
+      const R denominator = std::sqrt(x.v[i] / static_cast<R>(correction2)) + static_cast<R>(p.eps);
+      const R param = real(x.param[i]);
+      x.param[i] = static_cast<T>(param - lr * (static_cast<R>(x.weight_decay) * param +
+                                                x.m[i] / static_cast<R>(correction1) / denominator));
     }
   }
 }
@@ -36,7 +39,7 @@ void sum_squares(const SumSquares<T>& p) {
   double total = 0;
   for (int64_t t = 0; t < p.count; ++t) {
     for (int64_t i = 0; i < p.numels[t]; ++i) {
-      total += static_cast<double>(p.tensors[t][i]) * static_cast<double>(p.tensors[t][i]);
+      total += static_cast<double>(real(p.tensors[t][i])) * static_cast<double>(real(p.tensors[t][i]));
     }
   }
   *p.result = total;
@@ -44,8 +47,10 @@ void sum_squares(const SumSquares<T>& p) {
 
 template void adamw(const Adamw<float>&);
 template void adamw(const Adamw<double>&);
+template void adamw(const Adamw<bfloat16>&);
 template void sum_squares(const SumSquares<float>&);
 template void sum_squares(const SumSquares<double>&);
+template void sum_squares(const SumSquares<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

@@ -19,8 +19,8 @@ template <class T>
 struct AdamwTensor {
   T* param;
   const T* grad;
-  T* m;
-  T* v;
+  Real<T>* m;  // first and second moment
+  Real<T>* v;
   int64_t numel;
   float weight_decay;
   float lr_scale;
@@ -46,8 +46,22 @@ struct SumSquares {
   double* result;  // [1]
 };
 
-extern Op<void(const Adamw<float>&)> adamw;
-extern Op<void(const SumSquares<float>&)> sum_squares;
+/// Thirteen operations a parameter.
+template <class T>
+[[nodiscard]] Cost cost(const Adamw<T>& p) {
+  double numel = 0;
+  for (int64_t t = 0; t < p.count; ++t) numel += static_cast<double>(p.tensors[t].numel);
+  return {13 * numel, numel * 2 * (sizeof(T) + sizeof(Real<T>)), numel * (sizeof(T) + 2 * sizeof(Real<T>))};
+}
+template <class T>
+[[nodiscard]] Cost cost(const SumSquares<T>& p) {
+  double numel = 0;
+  for (int64_t t = 0; t < p.count; ++t) numel += static_cast<double>(p.numels[t]);
+  return {2 * numel, numel * sizeof(T), sizeof(double)};
+}
+
+extern Op<Adamw> adamw;
+extern Op<SumSquares> sum_squares;
 
 namespace reference {
 template <class T>

@@ -20,6 +20,7 @@
 // forward. Cost       4 B H Tq Tk K FLOPs forward, 10 B H Tq Tk K backward (causal: about half).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "tensor/op.h"
@@ -39,7 +40,7 @@ struct AttentionFwd {
   const T* k;                // [B,Tk,H,K]
   const T* v;                // [B,Tk,H,K]
   T* o;                      // [B,Tq,H,K]
-  T* lse;                    // [B,H,Tq] or null: log of the sum of exponentials of a row's scaled scores
+  Real<T>* lse;              // [B,H,Tq] or null: log of the sum of exponentials of a row's scaled scores
   const uint8_t* key_valid;  // [B,Tk] or null: 1 = attend
   int64_t batch;
   int64_t heads;
@@ -52,7 +53,7 @@ struct AttentionFwd {
   AttentionStrides o_strides;
   bool causal;
   int64_t causal_offset;  // query i attends keys j <= i + causal_offset (decoding: the number of cached keys)
-  T scale;                // usually 1/sqrt(K)
+  Real<T> scale;          // usually 1/sqrt(K)
 };
 
 template <class T>
@@ -61,7 +62,7 @@ struct AttentionBwd {
   const T* k;                // [B,Tk,H,K]
   const T* v;                // [B,Tk,H,K]
   const T* o;                // [B,Tq,H,K] forward's output
-  const T* lse;              // [B,H,Tq] forward's lse
+  const Real<T>* lse;        // [B,H,Tq] forward's lse
   const T* d_o;              // [B,Tq,H,K], strides of o
   T* dq;                     // [B,Tq,H,K] overwritten
   T* dk;                     // [B,Tk,H,K] overwritten
@@ -81,13 +82,45 @@ struct AttentionBwd {
   AttentionStrides dv_strides;
   bool causal;
   int64_t causal_offset;
-  T scale;
+  Real<T> scale;
 };
 
-extern Op<void(const AttentionFwd<float>&)> attention_fwd;
-extern Op<void(const AttentionBwd<float>&)> attention_bwd;
+/// Pairs of a query and a key that attend each other if nothing is masked but, when causal, the future.
+template <class P>
+[[nodiscard]] double attention_pairs(const P& p) {
+  if (!p.causal) return static_cast<double>(p.q_len) * static_cast<double>(p.k_len);
+  double pairs = 0;
+  for (int64_t i = 0; i < p.q_len; ++i) {
+    pairs += static_cast<double>(std::clamp<int64_t>(i + p.causal_offset + 1, 0, p.k_len));
+  }
+  return pairs;
+}
+/// Two products of K for each pair of a query and a key.
+template <class T>
+[[nodiscard]] Cost cost(const AttentionFwd<T>& p) {
+  const double heads = static_cast<double>(p.batch) * static_cast<double>(p.heads);
+  const auto head_dim = static_cast<double>(p.head_dim);
+  const auto q_rows = static_cast<double>(p.q_len);
+  const auto k_rows = static_cast<double>(p.k_len);
+  return {4 * heads * head_dim * attention_pairs(p), heads * head_dim * (q_rows + 2 * k_rows) * sizeof(T),
+          heads * q_rows * (head_dim * sizeof(T) + (p.lse != nullptr ? sizeof(Real<T>) : 0))};
+}
+/// Five products of K for each pair.
+template <class T>
+[[nodiscard]] Cost cost(const AttentionBwd<T>& p) {
+  const double heads = static_cast<double>(p.batch) * static_cast<double>(p.heads);
+  const auto head_dim = static_cast<double>(p.head_dim);
+  const auto q_rows = static_cast<double>(p.q_len);
+  const auto k_rows = static_cast<double>(p.k_len);
+  return {10 * heads * head_dim * attention_pairs(p),
+          heads * (head_dim * (3 * q_rows + 2 * k_rows) * sizeof(T) + q_rows * sizeof(Real<T>)),
+          heads * head_dim * (q_rows + 2 * k_rows) * sizeof(T)};
+}
 
-namespace reference {  // the oracle, float and double
+extern Op<AttentionFwd> attention_fwd;
+extern Op<AttentionBwd> attention_bwd;
+
+namespace reference {  // the oracle: float, double, bfloat16
 template <class T>
 void attention_fwd(const AttentionFwd<T>& p);
 template <class T>

@@ -137,7 +137,15 @@ void PackedConv2d::run(const float* x, int64_t n, int64_t h, int64_t w, const fl
   CHECK(out_h >= 1 && out_w >= 1, "conv2d: a picture of ", h, " x ", w, " under a kernel of ", g.kernel_h,
         " x ", g.kernel_w, ", padding ", g.padding);
   if (n <= 0) return;
-  if (op_hook != nullptr) op_hook("packed_conv2d", kCpu, true);
+  const OpScope scope([&] {
+    Conv2dFwd<float> call{};
+    call.residual = residual;
+    call.n = n;
+    call.h = h;
+    call.w = w;
+    call.geometry = g;
+    return OpCall{"packed_conv2d", kCpu, DType::f32, cost(call)};
+  });
   if (residual != nullptr && residual != y) {
     parallel_for(n * out_h * out_w * g.out_channels, 1 << 16, [&](int64_t begin, int64_t end) {
       std::memcpy(y + begin, residual + begin, static_cast<size_t>(end - begin) * sizeof(float));
@@ -156,7 +164,6 @@ void PackedConv2d::run(const float* x, int64_t n, int64_t h, int64_t w, const fl
     fail("conv2d: x [", n, ", ", h, ", ", w, ", ", g.in_channels, "], weight [", g.out_channels, ", ",
          g.in_channels, ", ", g.kernel_h, ", ", g.kernel_w, "]: oneDNN: ", error.what());
   }
-  if (op_hook != nullptr) op_hook("packed_conv2d", kCpu, false);
 }
 
 namespace {
@@ -168,7 +175,8 @@ void conv2d_fwd_cpu(const Conv2dFwd<float>& p) {
 
 }  // namespace
 
-Op<void(const Conv2dFwd<float>&)> conv2d_fwd{"conv2d_fwd", conv2d_fwd_cpu};
+Op<Conv2dFwd> conv2d_fwd{"conv2d_fwd", conv2d_fwd_cpu, reference::conv2d_fwd, reference::conv2d_fwd,
+                         reference::conv2d_fwd};
 
 namespace reference {
 
@@ -182,7 +190,7 @@ void conv2d_fwd(const Conv2dFwd<T>& p) {
     const int64_t top = at / out_w % out_h * g.stride - g.padding;
     const int64_t left = at % out_w * g.stride - g.padding;
     for (int64_t o = 0; o < g.out_channels; ++o) {
-      T total = p.bias != nullptr ? p.bias[o] : T{0};
+      Real<T> total = p.bias != nullptr ? real(p.bias[o]) : Real<T>{0};
       for (int64_t u = 0; u < g.kernel_h; ++u) {
         for (int64_t v = 0; v < g.kernel_w; ++v) {
           const int64_t row = top + u;
@@ -190,18 +198,21 @@ void conv2d_fwd(const Conv2dFwd<T>& p) {
           if (row < 0 || row >= p.h || column < 0 || column >= p.w) continue;
           const T* pixel = p.x + ((n * p.h + row) * p.w + column) * g.in_channels;
           const T* weight = p.weight + (o * g.in_channels * g.kernel_h + u) * g.kernel_w + v;
-          for (int64_t c = 0; c < g.in_channels; ++c) total += pixel[c] * weight[c * g.kernel_h * g.kernel_w];
+          for (int64_t c = 0; c < g.in_channels; ++c) {
+            total += real(pixel[c]) * real(weight[c * g.kernel_h * g.kernel_w]);
+          }
         }
       }
       const int64_t i = at * g.out_channels + o;
-      if (p.residual != nullptr) total += p.residual[i];
-      p.y[i] = p.relu && total < T{0} ? T{0} : total;
+      if (p.residual != nullptr) total += real(p.residual[i]);
+      p.y[i] = static_cast<T>(p.relu && total < 0 ? Real<T>{0} : total);
     }
   }
 }
 
 template void conv2d_fwd(const Conv2dFwd<float>&);
 template void conv2d_fwd(const Conv2dFwd<double>&);
+template void conv2d_fwd(const Conv2dFwd<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

@@ -55,8 +55,21 @@ struct Conv2dFwd {
   bool relu;
 };
 
+template <class T>
+[[nodiscard]] Cost cost(const Conv2dFwd<T>& p) {
+  const Conv2dGeometry& g = p.geometry;
+  const auto outputs =
+      static_cast<double>(p.n * window_positions(p.h, g.kernel_h, g.stride, g.padding) *
+                          window_positions(p.w, g.kernel_w, g.stride, g.padding) * g.out_channels);
+  const auto inputs = static_cast<double>(p.n * p.h * p.w * g.in_channels);
+  const auto taps = static_cast<double>(g.in_channels * g.kernel_h * g.kernel_w);
+  return {2 * outputs * taps,
+          (inputs + static_cast<double>(g.weights()) + (p.residual != nullptr ? outputs : 0)) * sizeof(T),
+          outputs * sizeof(T)};
+}
+
 /// Throws Error when the geometry is not possible or the window fits nowhere.
-extern Op<void(const Conv2dFwd<float>&)> conv2d_fwd;
+extern Op<Conv2dFwd> conv2d_fwd;
 
 /// The same with the weight reordered once into the library's own format. conv2d_fwd does that in every call.
 class PackedConv2d {

@@ -80,7 +80,7 @@ void copy_rows(const StridedCopy& p, const Layout& layout) {
 void strided_copy_cpu(const StridedCopy& p) {
   if (p.sizes.numel() == 0) return;
   const Layout layout = merged(p);
-  switch (p.element_bytes) {
+  switch (size_of(p.type)) {
     case 1:
       return copy_rows<uint8_t>(p, layout);
     case 2:
@@ -90,7 +90,7 @@ void strided_copy_cpu(const StridedCopy& p) {
     case 8:
       return copy_rows<uint64_t>(p, layout);
     default:
-      fail("strided_copy: element of ", p.element_bytes, " bytes");
+      fail("strided_copy: elements of ", p.type);
   }
 }
 
@@ -130,7 +130,7 @@ void convert_cpu(const Convert& p) {
 
 }  // namespace
 
-Op<void(const StridedCopy&)> strided_copy{"strided_copy", strided_copy_cpu};
-Op<void(const Convert&)> convert{"convert", convert_cpu};
+UntypedOp<StridedCopy> strided_copy{"strided_copy", strided_copy_cpu};
+UntypedOp<Convert> convert{"convert", convert_cpu};
 
 }  // namespace clipcap

@@ -18,7 +18,8 @@ struct StridedCopy {
   Shape sizes;
   Strides source_strides;
   Strides destination_strides;
-  int64_t element_bytes;  // 1, 2, 4 or 8
+  DType type;
+  [[nodiscard]] DType dtype() const { return type; }
 };
 
 struct Convert {
@@ -27,9 +28,19 @@ struct Convert {
   int64_t count;
   DType from;
   DType to;  // float to integer truncates toward zero
+  [[nodiscard]] DType dtype() const { return to; }
 };
 
-extern Op<void(const StridedCopy&)> strided_copy;
-extern Op<void(const Convert&)> convert;
+[[nodiscard]] inline Cost cost(const StridedCopy& p) {
+  const double bytes = static_cast<double>(p.sizes.numel()) * static_cast<double>(size_of(p.type));
+  return {0, bytes, bytes};
+}
+[[nodiscard]] inline Cost cost(const Convert& p) {
+  const auto count = static_cast<double>(p.count);
+  return {0, count * static_cast<double>(size_of(p.from)), count * static_cast<double>(size_of(p.to))};
+}
+
+extern UntypedOp<StridedCopy> strided_copy;
+extern UntypedOp<Convert> convert;
 
 }  // namespace clipcap

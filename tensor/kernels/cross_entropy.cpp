@@ -9,13 +9,13 @@
 namespace clipcap {
 namespace {
 
+// The first target out of range is reported; the kernels then count its row as ignored.
 template <class T>
 void check_targets(const CrossEntropy<T>& p) {
   for (int64_t r = 0; r < p.rows; ++r) {
     const int32_t target = p.targets[r];
-    CHECK(target == p.ignore_index || (target >= 0 && target < p.vocab), "cross_entropy: row ", r,
-          " has target ", target, "; expected 0 <= target < V = ", p.vocab, " or ignore_index ",
-          p.ignore_index);
+    if (target == p.ignore_index || (target >= 0 && target < p.vocab)) continue;
+    report_index_error(p.error, {IndexedOp::cross_entropy, r, target, p.vocab});
   }
 }
 
@@ -27,21 +27,24 @@ static void cross_entropy_checked_cpu(const CrossEntropy<float>& p) {
   check_targets(p);
   cross_entropy_cpu(p);
 }
-Op<void(const CrossEntropy<float>&)> cross_entropy{"cross_entropy", cross_entropy_checked_cpu};
-Op<void(const SoftmaxFwd<float>&)> softmax_fwd{"softmax_fwd", softmax_fwd_cpu};
+Op<CrossEntropy> cross_entropy{"cross_entropy", cross_entropy_checked_cpu, reference::cross_entropy,
+                               reference::cross_entropy, reference::cross_entropy};
+Op<SoftmaxFwd> softmax_fwd{"softmax_fwd", softmax_fwd_cpu, reference::softmax_fwd, reference::softmax_fwd,
+                           reference::softmax_fwd};
 
 namespace reference {
 namespace {
 
 // log of the sum of exponentials; -inf for a row that is all -inf.
 template <class T>
-T log_sum_exp(const T* x, int64_t count) {
-  constexpr T kInfinity = std::numeric_limits<T>::infinity();
-  T largest = -kInfinity;
-  for (int64_t j = 0; j < count; ++j) largest = std::max(largest, x[j]);
+Real<T> log_sum_exp(const T* x, int64_t count) {
+  using R = Real<T>;
+  constexpr R kInfinity = std::numeric_limits<R>::infinity();
+  R largest = -kInfinity;
+  for (int64_t j = 0; j < count; ++j) largest = std::max(largest, real(x[j]));
   if (largest == -kInfinity) return largest;
-  T total = 0;
-  for (int64_t j = 0; j < count; ++j) total += std::exp(x[j] - largest);
+  R total = 0;
+  for (int64_t j = 0; j < count; ++j) total += std::exp(real(x[j]) - largest);
   return largest + std::log(total);
 }
 
@@ -49,50 +52,59 @@ T log_sum_exp(const T* x, int64_t count) {
 
 template <class T>
 void cross_entropy(const CrossEntropy<T>& p) {
+  using R = Real<T>;
   check_targets(p);
-  int64_t count = 0;
-  for (int64_t r = 0; r < p.rows; ++r) count += p.targets[r] != p.ignore_index ? 1 : 0;
-  const T smoothing = static_cast<T>(p.label_smoothing);
+  const auto counted = [&](int32_t target) {
+    return target != p.ignore_index && target >= 0 && target < p.vocab;
+  };
+  double denominator = p.denominator;
+  for (int64_t r = 0; p.denominator == 0 && r < p.rows; ++r) denominator += counted(p.targets[r]) ? 1 : 0;
+  const R smoothing = static_cast<R>(p.label_smoothing);
   double loss = 0;
   for (int64_t r = 0; r < p.rows; ++r) {
     const T* x = p.logits + r * p.vocab;
     T* dx = p.dlogits == nullptr ? nullptr : p.dlogits + r * p.vocab;
     const int32_t target = p.targets[r];
-    if (target == p.ignore_index) {
-      for (int64_t j = 0; dx != nullptr && j < p.vocab; ++j) dx[j] = 0;
+    if (!counted(target)) {
+      for (int64_t j = 0; dx != nullptr && j < p.vocab; ++j) dx[j] = T(0);
       continue;
     }
-    const T lse = log_sum_exp(x, p.vocab);
-    T row_loss = (1 - smoothing) * (lse - x[target]);
+    const R lse = log_sum_exp(x, p.vocab);
+    R row_loss = (1 - smoothing) * (lse - real(x[target]));
     if (smoothing > 0) {
-      T total = 0;
-      for (int64_t j = 0; j < p.vocab; ++j) total += x[j];
-      row_loss += smoothing * (lse - total / static_cast<T>(p.vocab));
+      R total = 0;
+      for (int64_t j = 0; j < p.vocab; ++j) total += real(x[j]);
+      row_loss += smoothing * (lse - total / static_cast<R>(p.vocab));
     }
     loss += static_cast<double>(row_loss);
     for (int64_t j = 0; dx != nullptr && j < p.vocab; ++j) {
-      const T wanted = (j == target ? 1 - smoothing : T{0}) + smoothing / static_cast<T>(p.vocab);
-      dx[j] = (std::exp(x[j] - lse) - wanted) / static_cast<T>(count);
+      const R wanted = (j == target ? 1 - smoothing : R{0}) + smoothing / static_cast<R>(p.vocab);
+      dx[j] = static_cast<T>((std::exp(real(x[j]) - lse) - wanted) / static_cast<R>(denominator));
     }
   }
-  p.loss[0] = count > 0 ? static_cast<T>(loss / static_cast<double>(count)) : T{0};
+  p.loss[0] = denominator > 0 ? static_cast<R>(loss / denominator) : R{0};
 }
 
 template <class T>
 void softmax_fwd(const SoftmaxFwd<T>& p) {
+  using R = Real<T>;
   for (int64_t r = 0; r < p.rows; ++r) {
     const T* x = p.x + r * p.dim;
     T* y = p.y + r * p.dim;
-    T lse = log_sum_exp(x, p.dim);
-    if (lse == -std::numeric_limits<T>::infinity()) lse = 0;  // all -inf: exp(-inf - 0) = 0
-    for (int64_t j = 0; j < p.dim; ++j) y[j] = p.log ? x[j] - lse : std::exp(x[j] - lse);
+    R lse = log_sum_exp(x, p.dim);
+    if (lse == -std::numeric_limits<R>::infinity()) lse = 0;  // all -inf: exp(-inf - 0) = 0
+    for (int64_t j = 0; j < p.dim; ++j) {
+      y[j] = static_cast<T>(p.log ? real(x[j]) - lse : std::exp(real(x[j]) - lse));
+    }
   }
 }
 
 template void cross_entropy(const CrossEntropy<float>&);
 template void cross_entropy(const CrossEntropy<double>&);
+template void cross_entropy(const CrossEntropy<bfloat16>&);
 template void softmax_fwd(const SoftmaxFwd<float>&);
 template void softmax_fwd(const SoftmaxFwd<double>&);
+template void softmax_fwd(const SoftmaxFwd<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

@@ -20,6 +20,7 @@
 
 #include <cstdint>
 
+#include "tensor/index_error.h"
 #include "tensor/op.h"
 
 namespace clipcap {
@@ -29,11 +30,13 @@ struct CrossEntropy {
   const T* logits;         // [N,V]
   const int32_t* targets;  // [N] class ids, or ignore_index
   int32_t ignore_index;
-  float label_smoothing;  // e in [0,1]
-  T* loss;                // [1] mean over the counted rows
-  T* dlogits;             // [N,V] or null: gradient of loss[0]; may alias logits
-  int64_t rows;           // N
-  int64_t vocab;          // V
+  float label_smoothing;        // e in [0,1]
+  Real<T>* loss;                // [1]
+  T* dlogits;                   // [N,V] or null: gradient of loss[0]; may alias logits
+  int64_t rows;                 // N
+  int64_t vocab;                // V
+  double denominator = 0;       // what the sum is divided by; 0: the number of counted rows
+  IndexError* error = nullptr;  // record of a target out of range (tensor/index_error.h), or null: throw
 };
 
 template <class T>
@@ -45,10 +48,25 @@ struct SoftmaxFwd {
   bool log;      // log-softmax instead
 };
 
-extern Op<void(const CrossEntropy<float>&)> cross_entropy;
-extern Op<void(const SoftmaxFwd<float>&)> softmax_fwd;
+/// Five operations a logit (maximum, difference, exponential, sum, smoothing), two more for the gradient.
+template <class T>
+[[nodiscard]] Cost cost(const CrossEntropy<T>& p) {
+  const double logits = static_cast<double>(p.rows) * static_cast<double>(p.vocab);
+  const bool gradient = p.dlogits != nullptr;
+  return {(gradient ? 7 : 5) * logits, logits * sizeof(T) + static_cast<double>(p.rows) * sizeof(int32_t),
+          gradient ? logits * sizeof(T) : sizeof(Real<T>)};
+}
+/// Five operations an element.
+template <class T>
+[[nodiscard]] Cost cost(const SoftmaxFwd<T>& p) {
+  const double elements = static_cast<double>(p.rows) * static_cast<double>(p.dim);
+  return {5 * elements, elements * sizeof(T), elements * sizeof(T)};
+}
 
-namespace reference {  // the oracle, float and double
+extern Op<CrossEntropy> cross_entropy;
+extern Op<SoftmaxFwd> softmax_fwd;
+
+namespace reference {  // the oracle: float, double, bfloat16
 template <class T>
 void cross_entropy(const CrossEntropy<T>& p);
 template <class T>

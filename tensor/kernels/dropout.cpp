@@ -6,22 +6,25 @@
 namespace clipcap {
 
 CLIPCAP_ISA_KERNEL(dropout, Dropout<float>)
-Op<void(const Dropout<float>&)> dropout{"dropout", dropout_cpu};
+Op<Dropout> dropout{"dropout", dropout_cpu, reference::dropout, reference::dropout, reference::dropout};
 
 namespace reference {
 
 template <class T>
 void dropout(const Dropout<T>& p) {
-  const T factor = T{1} / (T{1} - static_cast<T>(p.p));
+  using R = Real<T>;
+  const R factor = R{1} / (R{1} - static_cast<R>(p.p));
   for (int64_t i = 0; i < p.numel; ++i) {
     const Philox4 random = philox(p.seed, p.stream, static_cast<uint64_t>(i) / 4);
     const bool keep = uniform_from_bits(random.v[i % 4]) >= p.p;
-    p.y[i] = (p.residual != nullptr ? p.residual[i] : T{0}) + (keep ? p.x[i] * factor : T{0});
+    p.y[i] = static_cast<T>((p.residual != nullptr ? real(p.residual[i]) : R{0}) +
+                            (keep ? real(p.x[i]) * factor : R{0}));
   }
 }
 
 template void dropout(const Dropout<float>&);
 template void dropout(const Dropout<double>&);
+template void dropout(const Dropout<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

@@ -23,7 +23,15 @@ struct Dropout {
   uint64_t stream;
 };
 
-extern Op<void(const Dropout<float>&)> dropout;
+/// Drawing the mask is not counted; a product an element, a sum with a residual.
+template <class T>
+[[nodiscard]] Cost cost(const Dropout<T>& p) {
+  const auto count = static_cast<double>(p.numel);
+  const double inputs = p.residual != nullptr ? 2 : 1;
+  return {inputs * count, inputs * count * sizeof(T), count * sizeof(T)};
+}
+
+extern Op<Dropout> dropout;
 
 namespace reference {
 template <class T>

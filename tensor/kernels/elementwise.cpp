@@ -6,8 +6,8 @@ namespace clipcap {
 
 CLIPCAP_ISA_KERNEL(binary, Binary<float>)
 CLIPCAP_ISA_KERNEL(affine, Affine<float>)
-Op<void(const Binary<float>&)> binary{"binary", binary_cpu};
-Op<void(const Affine<float>&)> affine{"affine", affine_cpu};
+Op<Binary> binary{"binary", binary_cpu, reference::binary, reference::binary, reference::binary};
+Op<Affine> affine{"affine", affine_cpu, reference::affine, reference::affine, reference::affine};
 
 namespace reference {
 
@@ -25,20 +25,20 @@ void binary(const Binary<T>& p) {
       a_at += index * p.a_strides[d];
       b_at += index * p.b_strides[d];
     }
-    const T a = p.a[a_at];
-    const T b = p.b[b_at];
+    const Real<T> a = real(p.a[a_at]);
+    const Real<T> b = real(p.b[b_at]);
     switch (p.kind) {
       case BinaryKind::add:
-        p.y[i] = a + b;
+        p.y[i] = static_cast<T>(a + b);
         break;
       case BinaryKind::sub:
-        p.y[i] = a - b;
+        p.y[i] = static_cast<T>(a - b);
         break;
       case BinaryKind::mul:
-        p.y[i] = a * b;
+        p.y[i] = static_cast<T>(a * b);
         break;
       case BinaryKind::div:
-        p.y[i] = a / b;
+        p.y[i] = static_cast<T>(a / b);
         break;
     }
   }
@@ -46,13 +46,15 @@ void binary(const Binary<T>& p) {
 
 template <class T>
 void affine(const Affine<T>& p) {
-  for (int64_t i = 0; i < p.count; ++i) p.y[i] = p.x[i] * p.scale + p.shift;
+  for (int64_t i = 0; i < p.count; ++i) p.y[i] = static_cast<T>(real(p.x[i]) * p.scale + p.shift);
 }
 
 template void binary(const Binary<float>&);
 template void binary(const Binary<double>&);
+template void binary(const Binary<bfloat16>&);
 template void affine(const Affine<float>&);
 template void affine(const Affine<double>&);
+template void affine(const Affine<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

@@ -30,12 +30,33 @@ struct Affine {
   const T* x;
   T* y;  // may be x
   int64_t count;
-  T scale;
-  T shift;
+  Real<T> scale;
+  Real<T> shift;
 };
 
-extern Op<void(const Binary<float>&)> binary;
-extern Op<void(const Affine<float>&)> affine;
+/// One operation an element.
+template <class T>
+[[nodiscard]] Cost cost(const Binary<T>& p) {
+  double count = 1;
+  double a = 1;  // elements that are read: repeated ones once
+  double b = 1;
+  for (int d = 0; d < p.rank; ++d) {
+    const auto size = static_cast<double>(p.sizes[d]);
+    count *= size;
+    if (p.a_strides[d] != 0) a *= size;
+    if (p.b_strides[d] != 0) b *= size;
+  }
+  return {count, (a + b) * sizeof(T), count * sizeof(T)};
+}
+/// A multiplication and an addition an element.
+template <class T>
+[[nodiscard]] Cost cost(const Affine<T>& p) {
+  const auto count = static_cast<double>(p.count);
+  return {2 * count, count * sizeof(T), count * sizeof(T)};
+}
+
+extern Op<Binary> binary;
+extern Op<Affine> affine;
 
 namespace reference {
 template <class T>

@@ -2,25 +2,28 @@
 //
 // Equation   y[i] = table[ids[i]];  dtable[v] = sum over i with ids[i] = v of dy[i]
 // Shapes     ids [N]; table, dtable [V,D]; y, dy [N,D].
-// Numerics   an id outside [0,V) throws Error naming id and position.
+// Errors     the first id outside [0,V) is reported with its position (tensor/index_error.h); forward then writes
+//            zeros for such a position, backward leaves it out.
 // Determinism bitwise for any thread count: a thread owns columns of the table and adds positions in order.
 // Cost       forward reads and writes 4ND bytes; backward writes 4VD and reads 4ND.
 #pragma once
 
 #include <cstdint>
 
+#include "tensor/index_error.h"
 #include "tensor/op.h"
 
 namespace clipcap {
 
 template <class T>
 struct EmbeddingFwd {
-  const int32_t* ids;  // [N]
-  const T* table;      // [V,D]
-  T* y;                // [N,D]
-  int64_t count;       // N
-  int64_t vocab;       // V
-  int64_t dim;         // D
+  const int32_t* ids;           // [N]
+  const T* table;               // [V,D]
+  T* y;                         // [N,D]
+  int64_t count;                // N
+  int64_t vocab;                // V
+  int64_t dim;                  // D
+  IndexError* error = nullptr;  // record of an id out of range (tensor/index_error.h), or null: throw
 };
 
 template <class T>
@@ -31,10 +34,24 @@ struct EmbeddingBwd {
   int64_t count;
   int64_t vocab;
   int64_t dim;
+  IndexError* error = nullptr;
 };
 
-extern Op<void(const EmbeddingFwd<float>&)> embedding_fwd;
-extern Op<void(const EmbeddingBwd<float>&)> embedding_bwd;
+template <class T>
+[[nodiscard]] Cost cost(const EmbeddingFwd<T>& p) {
+  const double elements = static_cast<double>(p.count) * static_cast<double>(p.dim);
+  return {0, elements * sizeof(T) + static_cast<double>(p.count) * sizeof(int32_t), elements * sizeof(T)};
+}
+/// An addition an element of dy; the whole table is written.
+template <class T>
+[[nodiscard]] Cost cost(const EmbeddingBwd<T>& p) {
+  const double elements = static_cast<double>(p.count) * static_cast<double>(p.dim);
+  return {elements, elements * sizeof(T) + static_cast<double>(p.count) * sizeof(int32_t),
+          static_cast<double>(p.vocab) * static_cast<double>(p.dim) * sizeof(T)};
+}
+
+extern Op<EmbeddingFwd> embedding_fwd;
+extern Op<EmbeddingBwd> embedding_bwd;
 
 namespace reference {
 template <class T>

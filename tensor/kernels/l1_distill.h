@@ -22,15 +22,27 @@ struct L1Distill {
   const T* student;            // [B,n,D]
   const T* teacher;            // [B,D] or [B,n,D]
   const uint8_t* valid;        // [B,n], 1 = a real frame; null = all valid
-  T* loss;                     // [1]
+  Real<T>* loss;               // [1]
   T* dstudent;                 // [B,n,D] or null: loss only
   int64_t batch;               // B
   int64_t frames;              // n
   int64_t dim;                 // D
   int64_t teacher_row_stride;  // 0 or D: step of the teacher from frame to frame
+  double denominator = 0;      // rows that the loss is the mean of; 0: the number of valid rows
 };
 
-extern Op<void(const L1Distill<float>&)> l1_distill;
+/// A difference, its absolute value and the sum: three operations an element (of padded rows too).
+template <class T>
+[[nodiscard]] Cost cost(const L1Distill<T>& p) {
+  const double elements =
+      static_cast<double>(p.batch) * static_cast<double>(p.frames) * static_cast<double>(p.dim);
+  const double teacher =
+      p.teacher_row_stride == 0 ? static_cast<double>(p.batch) * static_cast<double>(p.dim) : elements;
+  return {3 * elements, (elements + teacher) * sizeof(T),
+          p.dstudent != nullptr ? elements * sizeof(T) : sizeof(Real<T>)};
+}
+
+extern Op<L1Distill> l1_distill;
 
 namespace reference {
 template <class T>

@@ -26,32 +26,52 @@ struct LayerNormFwd {
   const T* beta;      // [D]
   T* sum;             // [N,D] or null: x + residual (required when residual is given and backward will run)
   T* y;               // [N,D]
-  T* mean;            // [N] or null
-  T* rstd;            // [N] or null: 1/sqrt(var + eps)
+  Real<T>* mean;      // [N] or null
+  Real<T>* rstd;      // [N] or null: 1/sqrt(var + eps)
   int64_t rows;       // N
   int64_t dim;        // D
-  T eps;
+  Real<T> eps;
 };
 
 template <class T>
 struct LayerNormBwd {
-  const T* dy;     // [N,D]
-  const T* s;      // [N,D] the normalised input (x, or the sum)
-  const T* gamma;  // [D]
-  const T* mean;   // [N]
-  const T* rstd;   // [N]
-  const T* ds_in;  // [N,D] or null: gradient that reaches s by another path, added to ds
-  T* ds;           // [N,D]
-  T* dgamma;       // [D] overwritten
-  T* dbeta;        // [D] overwritten
+  const T* dy;          // [N,D]
+  const T* s;           // [N,D] the normalised input (x, or the sum)
+  const T* gamma;       // [D]
+  const Real<T>* mean;  // [N]
+  const Real<T>* rstd;  // [N]
+  const T* ds_in;       // [N,D] or null: gradient that reaches s by another path, added to ds
+  T* ds;                // [N,D]
+  T* dgamma;            // [D] overwritten
+  T* dbeta;             // [D] overwritten
   int64_t rows;
   int64_t dim;
 };
 
-extern Op<void(const LayerNormFwd<float>&)> layer_norm_fwd;
-extern Op<void(const LayerNormBwd<float>&)> layer_norm_bwd;
+/// Eight operations an element: two for the mean, three for the variance, three to normalise, scale and shift.
+template <class T>
+[[nodiscard]] Cost cost(const LayerNormFwd<T>& p) {
+  const auto rows = static_cast<double>(p.rows);
+  const auto dim = static_cast<double>(p.dim);
+  const double statistics =
+      rows * ((p.mean != nullptr ? 1 : 0) + (p.rstd != nullptr ? 1 : 0)) * sizeof(Real<T>);
+  return {8 * rows * dim, (rows * dim * (p.residual != nullptr ? 2 : 1) + 2 * dim) * sizeof(T),
+          rows * dim * (p.sum != nullptr && p.residual != nullptr ? 2 : 1) * sizeof(T) + statistics};
+}
+/// Fourteen operations an element: x-hat, two sums over the row, two over the column, and the combination.
+template <class T>
+[[nodiscard]] Cost cost(const LayerNormBwd<T>& p) {
+  const auto rows = static_cast<double>(p.rows);
+  const auto dim = static_cast<double>(p.dim);
+  return {14 * rows * dim,
+          (rows * dim * (p.ds_in != nullptr ? 3 : 2) + dim) * sizeof(T) + 2 * rows * sizeof(Real<T>),
+          (rows * dim + 2 * dim) * sizeof(T)};
+}
 
-namespace reference {  // the oracle, float and double
+extern Op<LayerNormFwd> layer_norm_fwd;
+extern Op<LayerNormBwd> layer_norm_bwd;
+
+namespace reference {  // the oracle: float, double, bfloat16
 template <class T>
 void layer_norm_fwd(const LayerNormFwd<T>& p);
 template <class T>

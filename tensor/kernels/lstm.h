@@ -31,13 +31,13 @@ struct LstmFwd {
   const T* x_gates;        // [B,T,4H] x W_ih^T + b_ih + b_hh
   const T* w_hh;           // [4H,H]
   const T* h0;             // [B,H] or null: zeros
-  const T* c0;             // [B,H] or null: zeros
+  const Real<T>* c0;       // [B,H] or null: zeros
   const int32_t* lengths;  // [B] or null: all T
   T* h;                    // [B,T,H] zero rows past the length
-  T* c;                    // [B,T,H] or null
+  Real<T>* c;              // [B,T,H] or null
   T* gates;                // [B,T,4H] activated i, f, g, o for backward, or null
   T* h_last;               // [B,H] or null
-  T* c_last;               // [B,H] or null
+  Real<T>* c_last;         // [B,H] or null
   int64_t batch;
   int64_t steps;   // T
   int64_t hidden;  // H
@@ -48,25 +48,45 @@ template <class T>
 struct LstmBwd {
   const T* dh;             // [B,T,H] or null: zeros
   const T* dh_last;        // [B,H] or null
-  const T* dc_last;        // [B,H] or null
+  const Real<T>* dc_last;  // [B,H] or null
   const T* w_hh;           // [4H,H]
   const T* gates;          // [B,T,4H] as forward wrote them
-  const T* c;              // [B,T,H] as forward wrote them
-  const T* c0;             // [B,H] or null
+  const Real<T>* c;        // [B,T,H] as forward wrote them
+  const Real<T>* c0;       // [B,H] or null
   const int32_t* lengths;  // [B] or null
   T* dx_gates;             // [B,T,4H] overwritten, zero past the length
   T* dh0;                  // [B,H] or null
-  T* dc0;                  // [B,H] or null
+  Real<T>* dc0;            // [B,H] or null
   int64_t batch;
   int64_t steps;
   int64_t hidden;
   bool reverse;
 };
 
-extern Op<void(const LstmFwd<float>&)> lstm_fwd;
-extern Op<void(const LstmBwd<float>&)> lstm_bwd;
+/// The recurrent product, 8 H^2 a step, and some 25 operations a cell; the weight is read once.
+template <class T>
+[[nodiscard]] Cost cost(const LstmFwd<T>& p) {
+  const double steps = static_cast<double>(p.batch) * static_cast<double>(p.steps);
+  const auto hidden = static_cast<double>(p.hidden);
+  const double saved = (p.c != nullptr ? sizeof(Real<T>) : 0) + (p.gates != nullptr ? 4 * sizeof(T) : 0);
+  return {steps * hidden * (8 * hidden + 25), (4 * steps * hidden + 4 * hidden * hidden) * sizeof(T),
+          steps * hidden * (sizeof(T) + saved)};
+}
+/// The transposed product, 8 H^2 a step, and some 30 operations a cell.
+template <class T>
+[[nodiscard]] Cost cost(const LstmBwd<T>& p) {
+  const double steps = static_cast<double>(p.batch) * static_cast<double>(p.steps);
+  const auto hidden = static_cast<double>(p.hidden);
+  return {steps * hidden * (8 * hidden + 30),
+          steps * hidden * ((p.dh != nullptr ? 5 : 4) * sizeof(T) + sizeof(Real<T>)) +
+              4 * hidden * hidden * sizeof(T),
+          4 * steps * hidden * sizeof(T)};
+}
 
-namespace reference {  // the oracle, float and double
+extern Op<LstmFwd> lstm_fwd;
+extern Op<LstmBwd> lstm_bwd;
+
+namespace reference {  // the oracle: float, double, bfloat16
 template <class T>
 void lstm_fwd(const LstmFwd<T>& p);
 template <class T>

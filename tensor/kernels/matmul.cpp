@@ -109,7 +109,7 @@ void matmul_cpu(const Matmul<float>& given) {
 
 }  // namespace
 
-Op<void(const Matmul<float>&)> matmul{"matmul", matmul_cpu};
+Op<Matmul> matmul{"matmul", matmul_cpu, reference::matmul, reference::matmul, reference::matmul};
 
 namespace reference {
 
@@ -121,14 +121,14 @@ void matmul(const Matmul<T>& p) {
     T* c = p.c + i * p.c_batch_stride;
     for (int64_t row = 0; row < p.m; ++row) {
       for (int64_t column = 0; column < p.n; ++column) {
-        T total = 0;
+        Real<T> total = 0;
         for (int64_t j = 0; j < p.k; ++j) {
-          const T left = p.a_transposed ? a[j * p.m + row] : a[row * p.k + j];
-          const T right = p.b_transposed ? b[column * p.k + j] : b[j * p.n + column];
+          const Real<T> left = real(p.a_transposed ? a[j * p.m + row] : a[row * p.k + j]);
+          const Real<T> right = real(p.b_transposed ? b[column * p.k + j] : b[j * p.n + column]);
           total += left * right;
         }
         T& out = c[row * p.n + column];
-        out = p.accumulate ? out + total : total;
+        out = static_cast<T>(p.accumulate ? real(out) + total : total);
       }
     }
   }
@@ -136,6 +136,7 @@ void matmul(const Matmul<T>& p) {
 
 template void matmul(const Matmul<float>&);
 template void matmul(const Matmul<double>&);
+template void matmul(const Matmul<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

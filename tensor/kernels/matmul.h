@@ -33,7 +33,19 @@ struct Matmul {
   bool accumulate;    // c += instead of c =
 };
 
-extern Op<void(const Matmul<float>&)> matmul;
+template <class T>
+[[nodiscard]] Cost cost(const Matmul<T>& p) {
+  const auto batch = static_cast<double>(p.batch);
+  const auto m = static_cast<double>(p.m);
+  const auto n = static_cast<double>(p.n);
+  const auto k = static_cast<double>(p.k);
+  const double a = m * k * (p.a_batch_stride == 0 ? 1 : batch);
+  const double b = k * n * (p.b_batch_stride == 0 ? 1 : batch);
+  const double c = batch * m * n;
+  return {2 * batch * m * n * k, (a + b + (p.accumulate ? c : 0)) * sizeof(T), c * sizeof(T)};
+}
+
+extern Op<Matmul> matmul;
 
 namespace reference {
 template <class T>

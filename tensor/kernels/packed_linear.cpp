@@ -106,7 +106,13 @@ void PackedLinear::run(const float* x, int64_t rows, const float* residual, floa
         residual != nullptr ? "given" : "missing", " but it was built ", impl.residual ? "with" : "without",
         " one");
   if (rows <= 0) return;
-  if (op_hook != nullptr) op_hook("packed_linear", kCpu, true);
+  const OpScope scope([&] {
+    const auto m = static_cast<double>(rows);
+    const auto n = static_cast<double>(impl.n);
+    const auto k = static_cast<double>(impl.k);
+    const double added = residual != nullptr ? m * n : 0;
+    return OpCall{"packed_linear", kCpu, DType::f32, {2 * m * n * k, 4 * (m * k + n * k + added), 4 * m * n}};
+  });
   const int64_t count = rows * impl.n;
   float* product = y;
   if (impl.relu_after() && residual == y) {  // y is still needed when the product is there

@@ -32,8 +32,10 @@ void max_pool2d_checked(const MaxPool2d<float>& p) {
 
 }  // namespace
 
-Op<void(const MaxPool2d<float>&)> max_pool2d{"max_pool2d", max_pool2d_checked};
-Op<void(const MeanPool2d<float>&)> mean_pool2d{"mean_pool2d", mean_pool2d_cpu};
+Op<MaxPool2d> max_pool2d{"max_pool2d", max_pool2d_checked, reference::max_pool2d, reference::max_pool2d,
+                         reference::max_pool2d};
+Op<MeanPool2d> mean_pool2d{"mean_pool2d", mean_pool2d_cpu, reference::mean_pool2d, reference::mean_pool2d,
+                           reference::mean_pool2d};
 
 namespace reference {
 
@@ -47,14 +49,14 @@ void max_pool2d(const MaxPool2d<T>& p) {
     const int64_t top = at / out_w % out_h * p.stride - p.padding;
     const int64_t left = at % out_w * p.stride - p.padding;
     for (int64_t c = 0; c < p.c; ++c) {
-      T largest = -std::numeric_limits<T>::infinity();
+      Real<T> largest = -std::numeric_limits<Real<T>>::infinity();
       for (int64_t row = std::max<int64_t>(top, 0); row < std::min(top + p.kernel, p.h); ++row) {
         for (int64_t column = std::max<int64_t>(left, 0); column < std::min(left + p.kernel, p.w); ++column) {
-          const T value = p.x[((n * p.h + row) * p.w + column) * p.c + c];
+          const Real<T> value = real(p.x[((n * p.h + row) * p.w + column) * p.c + c]);
           if (value > largest || std::isnan(value)) largest = value;
         }
       }
-      p.y[at * p.c + c] = largest;
+      p.y[at * p.c + c] = static_cast<T>(largest);
     }
   }
 }
@@ -63,17 +65,19 @@ template <class T>
 void mean_pool2d(const MeanPool2d<T>& p) {
   for (int64_t n = 0; n < p.n; ++n) {
     for (int64_t c = 0; c < p.c; ++c) {
-      T total = 0;
-      for (int64_t i = 0; i < p.h * p.w; ++i) total += p.x[(n * p.h * p.w + i) * p.c + c];
-      p.y[n * p.c + c] = total / static_cast<T>(p.h * p.w);
+      Real<T> total = 0;
+      for (int64_t i = 0; i < p.h * p.w; ++i) total += real(p.x[(n * p.h * p.w + i) * p.c + c]);
+      p.y[n * p.c + c] = static_cast<T>(total / static_cast<Real<T>>(p.h * p.w));
     }
   }
 }
 
 template void max_pool2d(const MaxPool2d<float>&);
 template void max_pool2d(const MaxPool2d<double>&);
+template void max_pool2d(const MaxPool2d<bfloat16>&);
 template void mean_pool2d(const MeanPool2d<float>&);
 template void mean_pool2d(const MeanPool2d<double>&);
+template void mean_pool2d(const MeanPool2d<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

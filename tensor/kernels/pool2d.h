@@ -16,6 +16,7 @@
 
 #include <cstdint>
 
+#include "tensor/kernels/conv2d.h"
 #include "tensor/op.h"
 
 namespace clipcap {
@@ -43,8 +44,23 @@ struct MeanPool2d {
   int64_t c;  // channels
 };
 
-extern Op<void(const MaxPool2d<float>&)> max_pool2d;
-extern Op<void(const MeanPool2d<float>&)> mean_pool2d;
+/// K^2 comparisons an output; every input is read once.
+template <class T>
+[[nodiscard]] Cost cost(const MaxPool2d<T>& p) {
+  const auto window = static_cast<double>(p.kernel);
+  const auto inputs = static_cast<double>(p.n * p.h * p.w * p.c);
+  const auto outputs = static_cast<double>(p.n * window_positions(p.h, p.kernel, p.stride, p.padding) *
+                                           window_positions(p.w, p.kernel, p.stride, p.padding) * p.c);
+  return {window * window * outputs, inputs * sizeof(T), outputs * sizeof(T)};
+}
+template <class T>
+[[nodiscard]] Cost cost(const MeanPool2d<T>& p) {
+  const auto inputs = static_cast<double>(p.n * p.h * p.w * p.c);
+  return {inputs, inputs * sizeof(T), static_cast<double>(p.n * p.c) * sizeof(T)};
+}
+
+extern Op<MaxPool2d> max_pool2d;
+extern Op<MeanPool2d> mean_pool2d;
 
 namespace reference {
 template <class T>

@@ -22,7 +22,14 @@ struct SumMiddle {
   int64_t inner;   // I
 };
 
-extern Op<void(const SumMiddle<float>&)> sum_middle;
+template <class T>
+[[nodiscard]] Cost cost(const SumMiddle<T>& p) {
+  const auto columns = static_cast<double>(p.outer) * static_cast<double>(p.inner);
+  const double elements = columns * static_cast<double>(p.reduce);
+  return {elements, elements * sizeof(T), columns * sizeof(T)};
+}
+
+extern Op<SumMiddle> sum_middle;
 
 namespace reference {
 template <class T>

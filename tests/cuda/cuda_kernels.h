@@ -32,9 +32,9 @@ inline std::vector<KernelTarget> kernel_targets() {
 }
 
 /// Calls the op's kernel on `target`: `emulated` is the launcher name_cuda of namespace cuda_emulated.
-template <class Params>
-void run_kernel(const KernelTarget& target, const Op<void(const Params&)>& op,
-                void (*emulated)(const Params&), const Params& p) {
+template <template <class> class Params, class T>
+void run_kernel(const KernelTarget& target, const Op<Params>& op, void (*emulated)(const Params<T>&),
+                const Params<T>& p) {
   if (target.device.is_cpu()) {
     emulator::set_schedule(target.schedule, 7);
     emulated(p);

@@ -162,7 +162,7 @@ TEST_CASE("cuda l1_distill: a teacher stride that is neither 0 nor D", "[cuda_l1
 
 TEST_CASE("cuda l1_distill: on the GPU", "[cuda_l1_distill][needs_gpu]") {
   if (cuda_device_count() == 0) SKIP_TEST("no CUDA device: " << cuda_unavailable_reason());
-  CHECK(l1_distill.available[1]);
+  CHECK(l1_distill.has(DeviceType::cuda, DType::f32));
   for (const Case& c : {Case{64, 77, 512}, Case{64, 32, 512, true}}) {
     const Inputs in(c);
     const auto out = run(kernel_targets().back(), c, in);

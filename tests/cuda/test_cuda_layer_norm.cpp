@@ -285,8 +285,8 @@ TEST_CASE("cuda layer_norm: the same call twice gives the same bits", "[cuda_lay
 
 TEST_CASE("cuda layer_norm: on the GPU", "[cuda_layer_norm][needs_gpu]") {
   if (cuda_device_count() == 0) SKIP_TEST("no CUDA device: " << cuda_unavailable_reason());
-  CHECK(layer_norm_fwd.available[1]);
-  CHECK(layer_norm_bwd.available[1]);
+  CHECK(layer_norm_fwd.has(DeviceType::cuda, DType::f32));
+  CHECK(layer_norm_bwd.has(DeviceType::cuda, DType::f32));
   // The sizes of the model, too large for the emulator.
   for (const Case& c : {Case{12608, 768}, Case{1920, 512}, Case{3000, 4096}}) {
     const Inputs in(c);

@@ -71,11 +71,14 @@ void scale_row(const float* x, int64_t count, float factor, float shift, float* 
 }  // namespace
 
 void cross_entropy(const CrossEntropy<float>& p) {
-  int64_t count = 0;
-  for (int64_t r = 0; r < p.rows; ++r) count += p.targets[r] != p.ignore_index ? 1 : 0;
+  const auto counted = [&](int32_t target) {
+    return target != p.ignore_index && target >= 0 && target < p.vocab;
+  };
+  double denominator = p.denominator;
+  for (int64_t r = 0; p.denominator == 0 && r < p.rows; ++r) denominator += counted(p.targets[r]) ? 1 : 0;
   auto* row_loss = static_cast<double*>(thread_scratch(static_cast<size_t>(p.rows + 1) * 8, 0));
   const double smoothing = static_cast<double>(p.label_smoothing);
-  const double inverse_count = count > 0 ? 1.0 / static_cast<double>(count) : 0.0;
+  const double inverse_count = denominator > 0 ? 1.0 / denominator : 0.0;
   const double everywhere = p.vocab > 0 ? smoothing / static_cast<double>(p.vocab) : 0.0;
   parallel_for(p.rows, 16384 / (p.vocab + 1) + 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
@@ -83,7 +86,7 @@ void cross_entropy(const CrossEntropy<float>& p) {
       float* dx = p.dlogits == nullptr ? nullptr : p.dlogits + r * p.vocab;
       const int32_t target = p.targets[r];
       row_loss[r] = 0;
-      if (target == p.ignore_index) {
+      if (!counted(target)) {
         if (dx != nullptr) __builtin_memset(dx, 0, static_cast<size_t>(p.vocab) * 4);
         continue;
       }

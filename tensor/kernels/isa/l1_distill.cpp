@@ -23,9 +23,12 @@ float one_row(const float* student, const float* teacher, float* grad, int64_t d
 
 void l1_distill(const L1Distill<float>& p) {
   const int64_t rows = p.batch * p.frames;
-  int64_t counted = 0;
-  for (int64_t i = 0; i < rows; ++i) counted += p.valid == nullptr || p.valid[i] != 0 ? 1 : 0;
-  const float share = counted * p.dim > 0 ? 1.0F / static_cast<float>(counted * p.dim) : 0.0F;
+  double counted = p.denominator;
+  for (int64_t i = 0; p.denominator == 0 && i < rows; ++i) {
+    counted += p.valid == nullptr || p.valid[i] != 0 ? 1 : 0;
+  }
+  const double elements = counted * static_cast<double>(p.dim);
+  const float share = elements > 0 ? 1.0F / static_cast<float>(elements) : 0.0F;
   // One number a row, added in order: the same loss for any number of threads.
   auto* sums = static_cast<float*>(thread_scratch(static_cast<size_t>(rows + 1) * sizeof(float), 1));
   parallel_for(rows, 8192 / (p.dim + 1) + 1, [&](int64_t begin, int64_t end) {

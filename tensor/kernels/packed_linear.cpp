@@ -143,7 +143,6 @@ void PackedLinear::run(const float* x, int64_t rows, const float* residual, floa
       }
     });
   }
-  if (op_hook != nullptr) op_hook("packed_linear", kCpu, false);
 }
 
 int64_t PackedLinear::in_features() const { return impl_->k; }

@@ -193,3 +193,26 @@ TEST_CASE("safetensors: hostile files end in one InputError", "[tensor]") {
       "[]"};
   for (const char* header : wrong) CHECK_FALSE(read(with_header(header, "xy")));
 }
+
+TEST_CASE("borrowed memory is not written to", "[tensor]") {
+  static const float numbers[4] = {1, 2, 3, 4};
+  const auto owner = std::make_shared<int>(0);
+  const Tensor x =
+      Tensor::view(std::make_shared<Storage>(numbers, sizeof numbers, owner), {4}, {1}, 0, DType::f32);
+  const Tensor y = Tensor::full({4}, 5.0);
+  CHECK_THROWS_WITH(
+      x.copy_from(y),
+      "copy_from: tensor [4] is read-only (borrowed memory, such as a mapped file); clone() it first");
+  CHECK_THROWS_WITH(
+      x.fill_zero(),
+      "fill_zero: tensor [4] is read-only (borrowed memory, such as a mapped file); clone() it first");
+  CHECK_THROWS_WITH(
+      ops::add_in_place(x, y),
+      "add_in_place: tensor [4] is read-only (borrowed memory, such as a mapped file); clone() it first");
+  CHECK_THROWS_WITH(
+      x.slice(0, 1, 2).copy_from(y.slice(0, 0, 2)),
+      "copy_from: tensor [2] is read-only (borrowed memory, such as a mapped file); clone() it first");
+  y.copy_from(x);
+  CHECK(y.to_vector<float>() == std::vector<float>{1, 2, 3, 4});
+  x.clone().fill_zero();
+}

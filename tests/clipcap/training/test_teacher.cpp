@@ -26,7 +26,7 @@ std::vector<testing::SmallClip> many_captions(int count) {
 }
 
 struct Fixture {
-  TemporaryFolder folder{"teacher"};
+  TemporaryFolder folder{"teacher" + std::to_string(number())};
   Config config = testing::small_training_config();
   Vocabularies vocabularies;
   CaptionedClips clips;
@@ -34,6 +34,10 @@ struct Fixture {
     for (const std::string& setting : settings) set_config_key(config, setting);
     rewrite(many_captions(captions));
     ::setenv("CLIPCAP_CACHE", (folder.path() / "cache").c_str(), 1);
+  }
+  static int number() {
+    static int next = 0;
+    return next++;
   }
   ~Fixture() { ::unsetenv("CLIPCAP_CACHE"); }
   Fixture(const Fixture&) = delete;

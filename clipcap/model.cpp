@@ -35,8 +35,8 @@ Shifted shift(const Tensor& tokens, const SpecialTokens& special) {
   auto* target = result.target.data<int32_t>();
   auto* counted = result.counted.data<uint8_t>();
   for (int64_t b = 0; b < tokens.dim(0); ++b) {
-    // A vocabulary without a padding token uses another id as filler: what follows the first eos never
-    // counts.
+    // A vocabulary without a padding token uses another id as filler: what follows the first
+    // eos never counts.
     const bool absent = input[b * length] != special.sos;
     bool ended = absent;
     for (int64_t i = b * length; i < (b + 1) * length; ++i) {
@@ -48,8 +48,8 @@ Shifted shift(const Tensor& tokens, const SpecialTokens& special) {
   return result;
 }
 
-// End-to-end training: all frames through the encoder, then back into one padded row of frames a clip,
-// [B,n,d_v].
+// End-to-end training: all frames through the encoder, then back into one padded row of frames
+// a clip, [B,n,d_v].
 Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const nn::Run& run) {
   const Variable encoded = encoder.forward(Variable(batch.frames), run);
   const int64_t n = *std::max_element(batch.lengths.begin(), batch.lengths.end());

@@ -24,8 +24,8 @@ struct Options {
   bool no_cache = false;
 };
 
-// Inputs are decoded a few at a time: one long list of videos neither waits for its last nor fills the
-// memory.
+// Inputs are decoded a few at a time: one long list of videos neither waits for its last nor
+// fills the memory.
 constexpr size_t kClipsAtOnce = 16;
 
 int run(const Options& options) {

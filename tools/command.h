@@ -1,5 +1,5 @@
-// What every subcommand shares: its options, and how it reports. One file a subcommand; clipcap.cpp lists
-// them.
+// What every subcommand shares: its options, and how it reports. One file a subcommand;
+// clipcap.cpp lists them.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -79,8 +79,8 @@ class Progress {
     CHECK_INPUT(
         file.origin.same_features(origin_), path.string(),
         ": holds features of another encoder, frame count or sampling; choose another --out or remove it");
-    for (auto& [id, features] : file.clips)
-      done_[id] = features.clone();  // OUT itself is about to be replaced
+    // Copies: OUT itself is about to be replaced.
+    for (auto& [id, features] : file.clips) done_[id] = features.clone();
   }
   std::filesystem::path out_;
   std::filesystem::path folder_;

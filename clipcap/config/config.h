@@ -21,8 +21,7 @@ struct ModelConfig {
   std::string fusion_kind = "lstm";
   int64_t fusion_scales = 3;
   bool fusion_bidirectional = false;
-  int64_t fusion_heads =
-      8;  // of the Transformer; apart from `heads`, since older models have 8 whatever that is
+  int64_t fusion_heads = 8;  // of the Transformer; older models have 8 whatever `heads` is
   std::string vis2text_activation = "relu";
   std::vector<std::string> subdecoders{"intention", "effect", "attribute"};
   int64_t decoder_layers = 6;

@@ -179,8 +179,8 @@ bool stays_inside(const std::filesystem::path& name) {
                       [](const std::filesystem::path& part) { return part == ".."; });
 }
 
-// Subtitles, descriptions and half-loaded files share a clip's name: only folders and these endings are
-// media.
+// Subtitles, descriptions and half-loaded files share a clip's name: only folders and these
+// endings are media.
 bool is_media(const std::filesystem::path& path) {
   static const std::set<std::string> endings{".mp4", ".avi", ".mkv",  ".webm", ".mov",  ".gif",
                                              ".m4v", ".mpg", ".mpeg", ".ts",   ".flv",  ".wmv",

@@ -35,17 +35,17 @@ struct DatasetOptions {
   bool v2c_splits = false;  // splits from v2c_info.json (6,819 / 2,903 clips) instead of videodatainfo.json's
 };
 
-/// Reads the JSON files of a folder: *videodatainfo*.json (MSR-VTT) and *V2C*caption*.json, whose captions
-/// carry intentions, effects and attributes; where both have a caption, V2C's tokens win. One of the two
-/// kinds is enough: V2C's alone makes the clips itself, with the splits of v2c_info.json or
-/// msrvtt_new_info.json beside it. Each clip's media is its "file", or video_id with a usual ending, in the
-/// folder, in videos/, frames/ or features/. Everything malformed is an InputError naming the file and the
-/// place.
+/// Reads the JSON files of a folder: *videodatainfo*.json (MSR-VTT) and *V2C*caption*.json, whose
+/// captions carry intentions, effects and attributes; where both have a caption, V2C's tokens win. One of
+/// the two kinds is enough: V2C's alone makes the clips itself, with the splits of v2c_info.json or
+/// msrvtt_new_info.json beside it. Each clip's media is its "file", or video_id with a usual ending, in
+/// the folder, in videos/, frames/ or features/. Everything malformed is an InputError naming the file
+/// and the place.
 [[nodiscard]] Dataset read_dataset(const std::filesystem::path& folder, const DatasetOptions& options);
 
-/// Lower-cased words between white space, without hanging sentence marks, quotes and dashes. On MSR-VTT's
-/// captions this is plain splitting: 23,666 different words in the training split, 13,626 of them more than
-/// once.
+/// Lower-cased words between white space, without hanging sentence marks, quotes and dashes. On
+/// MSR-VTT's captions this is plain splitting: 23,666 different words in the training split, 13,626 of
+/// them more than once.
 [[nodiscard]] std::vector<std::string> split_words(const std::string& text);
 
 }  // namespace clipcap

@@ -1,5 +1,5 @@
-// Features kept between runs, in the cache's folder (cache/cache_folder.h): one file [rows,dim] under a key that
-// says what was encoded and by what. Frame features have a file a clip, the teacher's text features
+// Features kept between runs, in the cache's folder (cache/cache_folder.h): one file [rows,dim] under a key
+// that says what was encoded and by what. Frame features have a file a clip, the teacher's text features
 // (training/teacher.h) a file for a thousand captions.
 #pragma once
 

@@ -20,7 +20,8 @@ struct Prediction {
   double score = 0;                           // the same, or a beam's length-penalised score
 };
 
-/// A clip to decode. `features` gives [n_b,d_v] when the clip's turn comes, so that clips need not lie in memory.
+/// A clip to decode. `features` gives [n_b,d_v] when the clip's turn comes, so that clips need not
+/// lie in memory.
 struct ClipToDecode {
   std::string video_id;
   std::function<Tensor()> features;
@@ -33,8 +34,8 @@ struct DecodeOptions {
   std::function<void(size_t index, const Prediction&)> each;
 };
 
-/// One prediction for each clip, in their order: predictions[i] belongs to the references that the caller has for
-/// clips[i].
+/// One prediction for each clip, in their order: predictions[i] belongs to the references that the caller
+/// has for clips[i].
 [[nodiscard]] std::vector<Prediction> decode_split(const CaptionModel& model,
                                                    const Vocabularies& vocabularies,
                                                    std::span<const ClipToDecode> clips,

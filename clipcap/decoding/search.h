@@ -10,8 +10,8 @@ namespace clipcap {
 
 struct SearchOptions {
   int64_t beam = 1;  // 1 = greedy (or sampling)
-  double length_penalty =
-      1.0;                   // beam scores are divided by ((5 + length) / 6)^penalty (Wu et al. 2016, eq. 14)
+  /// Beam scores are divided by ((5 + length) / 6)^length_penalty (Wu et al. 2016, eq. 14).
+  double length_penalty = 1.0;
   bool sample = false;       // draw from the softmax instead of taking its maximum
   double temperature = 1.0;  // of sampling
   int64_t top_k = 0;         // sample among the k likeliest words; 0 = all

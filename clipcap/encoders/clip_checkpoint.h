@@ -34,8 +34,8 @@ struct ClipCheckpoint {
   std::string heads_source;           // the same for the number of heads
   std::optional<VitGeometry> vision;  // absent: the file has no image tower
   std::optional<TextGeometry> text;
-  nn::StateDict
-      vision_weights;  // under VisionTower's names and shapes, in the file's dtypes; views where possible
+  /// Under VisionTower's names and shapes, in the file's dtypes; views where possible.
+  nn::StateDict vision_weights;
   nn::StateDict text_weights;         // under TextTower's
   std::optional<double> logit_scale;  // as stored: the logarithm
   std::shared_ptr<const MappedFile> mapped;
@@ -46,8 +46,8 @@ struct ClipCheckpoint {
 
 [[nodiscard]] bool is_clip(const std::map<std::string, Tensor>& tensors);
 
-/// Throws InputError naming the file; tensors that are missing, surplus or misshapen are listed with what was
-/// expected.
+/// Throws InputError naming the file; tensors that are missing, surplus or misshapen are listed with
+/// what was expected.
 [[nodiscard]] ClipCheckpoint read_clip_checkpoint(const std::filesystem::path& path,
                                                   const ClipReadOptions& options = {});
 [[nodiscard]] ClipCheckpoint read_clip_checkpoint(TensorFile file, const std::filesystem::path& path,

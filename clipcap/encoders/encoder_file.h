@@ -26,8 +26,7 @@ struct EncoderLoadOptions {
   bool pack = true;  // for inference only
 };
 
-/// A CLIP of any layout (clip_checkpoint.h) or torchvision's ResNet (resnet.h). InputError names the
-/// file.
+/// A CLIP of any layout (clip_checkpoint.h) or torchvision's ResNet (resnet.h). InputError names the file.
 [[nodiscard]] Encoders load_encoders(const std::filesystem::path& path,
                                      const EncoderLoadOptions& options = {});
 

@@ -1,4 +1,5 @@
-// Multi-scale temporal fusion (section 2.3, figure 3): squeeze in time, fuse on every scale, expand, aggregate.
+// Multi-scale temporal fusion (section 2.3, figure 3): squeeze in time, fuse on every
+// scale, expand, aggregate.
 #pragma once
 
 #include <memory>
@@ -23,8 +24,8 @@ struct FusionOptions {
   double dropout = 0.1;        // transformer
 };
 
-/// What follows from the clips' lengths alone: masks and constant matrices, made once for a set of lengths and
-/// shared by every block and every loss that needs them.
+/// What follows from the clips' lengths alone: masks and constant matrices, made once for a set of lengths
+/// and shared by every block and every loss that needs them.
 struct FusionPlan {
   struct Scale {
     std::vector<int32_t> lengths;  // B: real rows of each clip on this scale, ceil(length / 2^s)
@@ -68,12 +69,13 @@ class TemporalFusion : public nn::Module {
   nn::LayerNorm norm;
 
   TemporalFusion(const FusionOptions& options, Generator& generator);
-  /// Masks and matrices for B clips of lengths[b] real frames in n rows. The last set of lengths is remembered:
-  /// clips of one length, the usual case, never ask for a second plan. Safe to call from several threads.
+  /// Masks and matrices for B clips of lengths[b] real frames in n rows. The last set of lengths is
+  /// remembered: clips of one length, the usual case, never ask for a second plan. Safe to call
+  /// from several threads.
   [[nodiscard]] std::shared_ptr<const FusionPlan> plan(const std::vector<int32_t>& lengths, int64_t n,
                                                        DType dtype) const;
-  /// v [B,n,d], `plan` of its lengths: f [B,n,d], zero rows past each length. When `activations` is given, each
-  /// scale's fused rows [B,n_s,d] are put there (for explain).
+  /// v [B,n,d], `plan` of its lengths: f [B,n,d], zero rows past each length. When `activations` is given,
+  /// each scale's fused rows [B,n_s,d] are put there (for explain).
   [[nodiscard]] Variable forward(const Variable& v, const FusionPlan& plan, const nn::Run& run,
                                  std::vector<Variable>* activations = nullptr) const;
   [[nodiscard]] Variable forward(const Variable& v, const std::vector<int32_t>& lengths, const nn::Run& run,

@@ -1,6 +1,6 @@
-// The text decoder: a pre-LN Transformer over a memory, with tied embeddings. The caption decoder and the
-// three commonsense sub-decoders (section 2.4) are this class with different depths, memories and
-// vocabularies.
+// The text decoder: a pre-LN Transformer over a memory, with tied embeddings. The caption decoder
+// and the three commonsense sub-decoders (section 2.4) are this class with different depths,
+// memories and vocabularies.
 #pragma once
 
 #include <vector>
@@ -57,8 +57,8 @@ class TextDecoder : public nn::Module {
   DecoderOptions options_;
 };
 
-/// Embedding table of a vocabulary for TextDecoder: deviation d^-1/2, so that tied logits begin near unit
-/// size.
+/// Embedding table of a vocabulary for TextDecoder: deviation d^-1/2, so that tied logits begin
+/// near unit size.
 [[nodiscard]] Variable make_token_table(int64_t vocab, int64_t dim, Generator& generator);
 
 }  // namespace clipcap

@@ -1,5 +1,5 @@
-// Vis2Text (eq. 3): two linear layers, each with an activation, from visual to textual features, frame by
-// frame.
+// Vis2Text (eq. 3): two linear layers, each with an activation, from visual to textual features,
+// frame by frame.
 #pragma once
 
 #include "nn/layers.h"

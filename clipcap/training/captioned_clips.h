@@ -1,5 +1,5 @@
-// The clips of one split with their captions as token ids. A data set has a hundred thousand captions and a million
-// annotations, so they lie one after the other in a few long blocks instead of in a vector each.
+// The clips of one split with their captions as token ids. A data set has a hundred thousand captions and a
+// million annotations, so they lie one after the other in a few long blocks instead of in a vector each.
 #pragma once
 
 #include <array>

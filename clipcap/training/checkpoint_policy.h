@@ -19,8 +19,9 @@ class CheckpointPolicy {
   CheckpointPolicy(const TrainConfig& config, int64_t first_step)
       : config_(config), first_step_(first_step) {}
 
-  /// After `step` steps have been done in all. An interrupted run writes a checkpoint whenever it stops, and a run
-  /// that reaches train.steps reports, evaluates (unless eval_every is 0) and writes whatever the intervals say.
+  /// After `step` steps have been done in all. An interrupted run writes a checkpoint whenever it stops,
+  /// and a run that reaches train.steps reports, evaluates (unless eval_every is 0) and writes whatever
+  /// the intervals say.
   [[nodiscard]] StepDuties after(int64_t step, bool interrupted) const {
     const bool last = step >= config_.steps;
     const auto due = [&](int64_t every) { return every > 0 && (step % every == 0 || last); };

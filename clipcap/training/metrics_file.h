@@ -9,8 +9,8 @@ namespace clipcap {
 
 class MetricsFile {
  public:
-  /// Opens the file for appending. Lines of steps after `step`, which a resumed run does again, are dropped; a fresh
-  /// run (step 0) begins an empty file. A last line that was cut off is dropped too.
+  /// Opens the file for appending. Lines of steps after `step`, which a resumed run does again, are dropped;
+  /// a fresh run (step 0) begins an empty file. A last line that was cut off is dropped too.
   MetricsFile(const std::filesystem::path& path, int64_t step);
   /// Writes one line, at once. Error when the disk does not take it.
   void append(const nlohmann::json& line);

@@ -39,7 +39,8 @@ Teacher::Teacher(const Config& config, const Vocabularies& vocabularies)
                         described(tower_->geometry()), target);
     return;
   }
-  // Streams of the seed of its own: switching distillation off leaves the captioner's initial values as they are.
+  // Streams of the seed of its own: switching distillation off leaves the captioner's initial values
+  // as they are.
   Generator generator(static_cast<uint64_t>(config.train.seed), 1ULL << 32);
   TextGeometry geometry = config.model.text;
   geometry.vocab = vocabularies.caption.size();

@@ -11,8 +11,8 @@
 
 namespace clipcap {
 
-/// With encoder.weights (or encoder.text_weights) the tower is CLIP's own and reads the captions through CLIP's
-/// tokenizer; without, it is random from train.seed and reads the captions' own word ids.
+/// With encoder.weights (or encoder.text_weights) the tower is CLIP's own and reads the captions through
+/// CLIP's tokenizer; without, it is random from train.seed and reads the captions' own word ids.
 class Teacher {
  public:
   /// InputError when the checkpoint has no text tower, or the tokenizer is missing or another vocabulary's.
@@ -20,8 +20,8 @@ class Teacher {
 
   /// The tower's ids of a caption; the last one is where it pools. `ids`: sos, words, eos.
   [[nodiscard]] std::vector<int32_t> tokens(std::string_view text, std::span<const int32_t> ids) const;
-  /// Features of several captions at once, one below the other: [rows,e]. Pooled: one row a caption; "tokens": one
-  /// row a token, as many as the caption has.
+  /// Features of several captions at once, one below the other: [rows,e]. Pooled: one row a caption;
+  /// "tokens": one row a token, as many as the caption has.
   [[nodiscard]] Tensor encode(const std::vector<std::vector<int32_t>>& captions) const;
   /// Says which tower, which weights and which target: for the cache.
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -40,9 +40,9 @@ class TeacherFeatures {
  public:
   TeacherFeatures() = default;
   /// Encodes all captions, in shards of kCaptionsAShard, each kept in the cache (cache/cache_folder.h) when
-  /// `cache`: a shard that is there, for the same tower and the same token ids, is mapped instead of encoded, so
-  /// that a killed run finds what it had. `progress(done, all)` is called after every shard that had to
-  /// be encoded.
+  /// `cache`: a shard that is there, for the same tower and the same token ids, is mapped instead of
+  /// encoded, so that a killed run finds what it had. `progress(done, all)` is called after every shard that
+  /// had to be encoded.
   TeacherFeatures(const Teacher& teacher, const CaptionedClips& clips, bool cache,
                   const std::function<void(size_t, size_t)>& progress);
 

@@ -1,5 +1,6 @@
-// Training from configuration to model directory. The parts: what is learnt from (training_set.h), what a step sees
-// (batch_source.h), when what is written (checkpoint_policy.h), how a run is judged (evaluation.h); the loop is here.
+// Training from configuration to model directory. The parts: what is learnt from (training_set.h), what a
+// step sees (batch_source.h), when what is written (checkpoint_policy.h), how a run is judged (evaluation.h);
+// the loop is here.
 #pragma once
 
 #include <filesystem>
@@ -33,8 +34,8 @@ struct TrainOptions {
 /// A model, its optimizer and its random numbers: everything that changes while training.
 class Trainer {
  public:
-  /// A fresh model of the configuration over what `set` holds: seconds. `set` outlives the trainer and serves the
-  /// configuration (TrainingSet::serves). `cache`: features are kept between runs.
+  /// A fresh model of the configuration over what `set` holds: seconds. `set` outlives the trainer and serves
+  /// the configuration (TrainingSet::serves). `cache`: features are kept between runs.
   Trainer(const Config& config, TrainingSet& set, bool cache);
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;

@@ -1,5 +1,5 @@
-// What runs learn from: captions, vocabularies, frame features and the teacher's text features. Each is loaded
-// once; every run whose configuration agrees on the data (an ablation's grid) shares one TrainingSet.
+// What runs learn from: captions, vocabularies, frame features and the teacher's text features. Each is
+// loaded once; every run whose configuration agrees on the data (an ablation's grid) shares one TrainingSet.
 #pragma once
 
 #include <filesystem>
@@ -22,18 +22,19 @@ class TrainingSet {
   /// Called while clips or captions are encoded: what ("clips", "captions"), how many are done, of how many.
   using Progress = std::function<void(const char* what, size_t done, size_t all)>;
 
-  /// Reads the annotations of `data` and makes the vocabularies: seconds. `config` has adopted its feature and
-  /// encoder files (adopt_feature_files, adopt_encoder_file); `ready` are the features of data.features. InputError
-  /// names file and place; among that, a split without captioned clips.
+  /// Reads the annotations of `data` and makes the vocabularies: seconds. `config` has adopted its feature
+  /// and encoder files (adopt_feature_files, adopt_encoder_file); `ready` are the features of data.features.
+  /// InputError names file and place; among that, a split without captioned clips.
   TrainingSet(const Config& config, const std::filesystem::path& data, ClipFeatures ready = {});
 
-  /// Loads what a run of `config` needs and what is not there yet: frame features of both splits, from data.features
-  /// or through `extractor` (none when the encoder is trained), and the teacher's features when loss.distill > 0.
-  /// Hours when everything has to be encoded, seconds when the cache has it. `config` must serve (below).
+  /// Loads what a run of `config` needs and what is not there yet: frame features of both splits, from
+  /// data.features or through `extractor` (none when the encoder is trained), and the teacher's features
+  /// when loss.distill > 0. Hours when everything has to be encoded, seconds when the cache has it. `config`
+  /// must serve (below).
   void load(const Config& config, const FeatureExtractor& extractor, bool cache, const Progress& progress);
 
-  /// Whether a run of `config` learns from exactly these texts, vocabularies and features. Model, losses, optimizer
-  /// and, with an encoder from a file, the seed may differ.
+  /// Whether a run of `config` learns from exactly these texts, vocabularies and features. Model, losses,
+  /// optimizer and, with an encoder from a file, the seed may differ.
   [[nodiscard]] bool serves(const Config& config) const;
 
   [[nodiscard]] const Vocabularies& vocabularies() const { return vocabularies_; }

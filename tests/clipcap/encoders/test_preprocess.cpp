@@ -92,8 +92,8 @@ TEST_CASE("the crop is the middle of the resized picture", "[preprocess]") {
     const int64_t rh =
         w <= h ? static_cast<int64_t>(static_cast<double>(side * h) / static_cast<double>(w)) : side;
     const Image whole = resize(formula_picture(w, h), rw, rh, ResizeFilter::bilinear);
-    const auto left =
-        static_cast<int64_t>(std::nearbyint(static_cast<double>(rw - side) / 2));  // halves to even
+    // Halves to even.
+    const auto left = static_cast<int64_t>(std::nearbyint(static_cast<double>(rw - side) / 2));
     const auto top = static_cast<int64_t>(std::nearbyint(static_cast<double>(rh - side) / 2));
     for (int64_t y = 0; y < side; ++y) {
       for (int64_t i = 0; i < side * 3; ++i) {

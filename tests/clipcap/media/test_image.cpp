@@ -104,8 +104,8 @@ TEST_CASE("JPEGs with impossible tables are refused", "[image]") {
   const size_t table = codes.find("\xff\xc4");
   REQUIRE(table != std::string::npos);
   for (size_t i = 5; i < 21; ++i) codes[table + i] = '\xff';  // 4080 codes
-  CHECK(read_picture(folder.write("film.jpg", kJpeg + codes)).width ==
-        8);  // what follows the picture does not matter
+  // What follows the picture does not matter.
+  CHECK(read_picture(folder.write("film.jpg", kJpeg + codes)).width == 8);
   std::string sizes = kJpeg;
   const size_t frame = sizes.find("\xff\xc0");
   REQUIRE(frame != std::string::npos);

@@ -1,4 +1,5 @@
-// What the fusion makes of lengths and configuration. Its numbers are compared with PyTorch's in test_model_parts.cpp.
+// What the fusion makes of lengths and configuration. Its numbers are compared with
+// PyTorch's in test_model_parts.cpp.
 #include "clipcap/parts/fusion.h"
 
 #include "clipcap/model_directory.h"

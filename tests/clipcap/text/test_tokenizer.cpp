@@ -237,8 +237,8 @@ TEST_CASE("character references, cases and spaces are Python's", "[tokenizer]") 
         U"i\u0307i \u03bf\u03c2 \u03c3\u03c3\u03c2 \u03c3 a\u03c2\u0301.");
   CHECK(normalize_nfc(U"e\u0301 \u1100\u1161\u11a8 a\u0323\u0302 \u212b \u0958 q\u0307\u0323") ==
         U"\u00e9 \uac01 \u1ead \u00c5 \u0915\u093c q\u0323\u0307");
-  CHECK(normalize_nfc(U"a\u0305\u0301 a\u0327\u0301") ==
-        U"a\u0305\u0301 \u00e1\u0327");  // one blocks, one does not
+  // One mark blocks, one does not.
+  CHECK(normalize_nfc(U"a\u0305\u0301 a\u0327\u0301") == U"a\u0305\u0301 \u00e1\u0327");
   CHECK(repair_text(U"\u201c\ufb01ne\u201d\u2019 \uff21\u3000\uff76 \x1b[1;31mred\x1b[0m\u0007\ufeff \x85") ==
         U"\"fine\"' A \u30ab red \u2026");
   CHECK(repair_text(U"&lt;\n&amp;lt; <\n&lt;") == U"<\n&amp;lt; <\n&lt;");

@@ -1,4 +1,5 @@
-// The distillation's teacher: every caption its own feature, in batches as one at a time, once encoded from the disk.
+// The distillation's teacher: every caption its own feature, in batches as one at a time, once encoded
+// from the disk.
 #include "clipcap/training/teacher.h"
 
 #include <fstream>

@@ -1,5 +1,5 @@
-// The trainer: schedule and clipping reach the weights, what is to change changes and nothing else, a few clips are
-// learnt by heart, Ctrl-C and resuming give the run that was never interrupted.
+// The trainer: schedule and clipping reach the weights, what is to change changes and nothing else, a few
+// clips are learnt by heart, Ctrl-C and resuming give the run that was never interrupted.
 #include "clipcap/training/trainer.h"
 
 #include <csignal>
@@ -105,8 +105,8 @@ TEST_CASE("the learning rate of the schedule is the one that moves the weights",
     CHECK(report.lr == Approx(expected));
     const double change = f.change(before);
     INFO("step " << step << ", lr " << expected << ", change " << change);
-    // AdamW's first step moves a weight by the rate itself; later ones by no more than a few rates, and the most
-    // moved weight by a good part of it.
+    // AdamW's first step moves a weight by the rate itself; later ones by no more than a few rates, and the
+    // most moved weight by a good part of it.
     if (step == 0) CHECK(change == Approx(expected).epsilon(0.01));
     CHECK(change < 4 * expected);
     CHECK(change > 0.3 * expected);

@@ -140,7 +140,7 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
     result.total = result.total.defined() ? diff::add(result.total, part) : part;
   };
   if (batch.teacher.defined() && weights.distill > 0) {
-    result.distill = diff::l1_distill(vt, batch.teacher, memory.frames_valid);
+    result.distill = diff::l1_distill(vt, batch.teacher, memory.frames_valid, batch.denominators.distill);
     include(result.distill, weights.distill);
   }
   std::array<Variable, kAspects> hidden;
@@ -151,8 +151,9 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
     const Shifted tokens = shift(batch.aspects[k], commonsense_tokens);
     hidden[k] = subdecoders[k]->forward(commonsense_table, tokens.input, memory.rows, memory.valid, run);
     valid[k] = tokens.counted;
-    result.aspects[k] = diff::cross_entropy(subdecoders[k]->logits(hidden[k], commonsense_table),
-                                            tokens.target, -1, weights.label_smoothing);
+    result.aspects[k] =
+        diff::cross_entropy(subdecoders[k]->logits(hidden[k], commonsense_table), tokens.target, -1,
+                            weights.label_smoothing, batch.denominators.aspects[k]);
     include(result.aspects[k], weights.alpha[k + 1]);
   }
   const Memory everything = extended(memory, hidden, valid);
@@ -160,7 +161,7 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
   const Variable states =
       caption_decoder.forward(caption_table, tokens.input, everything.rows, everything.valid, run);
   result.caption = diff::cross_entropy(caption_decoder.logits(states, caption_table), tokens.target, -1,
-                                       weights.label_smoothing);
+                                       weights.label_smoothing, batch.denominators.caption);
   include(result.caption, weights.alpha[0]);
   CHECK(result.total.defined(), "CaptionModel: every loss has weight 0");
   return result;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "clipcap/model_directory.h"
+#include "clipcap/report/model_flops.h"
 #include "tensor/io/tensor_file.h"
 #include "tools/command.h"
 
@@ -90,31 +91,32 @@ class TreePrinter : public nn::Visitor {
   }
 };
 
+json flops_json(const ModelFlops& flops) {
+  json decoders = json::object();
+  for (const ModelFlops::Decoder& decoder : flops.decoders) {
+    decoders[decoder.name] = {{"memory_rows", decoder.memory_rows},
+                              {"memory", decoder.memory},
+                              {"tokens", decoder.tokens},
+                              {"text", decoder.text}};
+  }
+  const ModelFlops::Decoder& caption = flops.decoders.back();
+  return {{"clip", flops.clip},
+          {"encoder", flops.encoder},
+          {"projection", flops.projection},
+          {"fusion", flops.fusion},
+          {"fusion_scales", flops.scales},
+          {"vis2text", flops.vis2text},
+          {"fusion_and_vis2text", flops.projection + flops.fusion + flops.vis2text},
+          {"decoders", decoders},
+          {"caption_token", caption.text / static_cast<double>(caption.tokens)}};
+}
+
 int inspect_model(const Options& options) {
   LoadedModel loaded = load_model(options.path, {.pack = false});
   TreePrinter printer;
   printer("", *loaded.model);
-  const double per_frame = loaded.model->encoder->flops_per_frame();
-  const auto frames = static_cast<double>(loaded.config.model.frames);
   const int64_t total = nn::parameter_count(*loaded.model);
-  // Every parameter but the tables takes part in one multiplication and one addition a row.
-  double captioner = 0;
-  for (const nn::NamedParameter& parameter : nn::parameters(*loaded.model)) {
-    if (parameter.name.starts_with("encoder.") || parameter.variable.value().rank() != 2) continue;
-    const bool per_row = parameter.name.starts_with("fusion") || parameter.name.starts_with("vis2text") ||
-                         parameter.name.starts_with("projection") ||
-                         parameter.name.starts_with("text_projection");
-    if (per_row) captioner += 2.0 * frames * static_cast<double>(parameter.variable.value().numel());
-  }
-  double per_token = 0;
-  for (const nn::NamedParameter& parameter : nn::parameters(*loaded.model, "")) {
-    const bool decoder = parameter.name.starts_with("caption_decoder.layers");
-    if (decoder && parameter.variable.value().rank() == 2 &&
-        parameter.name.find("kv_proj") == std::string::npos) {
-      per_token += 2.0 * static_cast<double>(parameter.variable.value().numel());
-    }
-  }
-  per_token += 2.0 * static_cast<double>(loaded.model->caption_table.value().numel());
+  const ModelFlops flops = count_model_flops(*loaded.model);
   if (options.as_json) {
     json modules = json::array();
     for (const TreePrinter::Row& row : printer.rows) {
@@ -128,10 +130,7 @@ int inspect_model(const Options& options) {
                              {"parameters", total},
                              {"frames", loaded.config.model.frames},
                              {"resolution", loaded.model->encoder->resolution()},
-                             {"flops",
-                              {{"encoder", frames * per_frame},
-                               {"fusion_and_vis2text", captioner},
-                               {"caption_token", per_token}}}}
+                             {"flops", flops_json(flops)}}
                             .dump(2)
                             .c_str());
     return 0;
@@ -144,11 +143,19 @@ int inspect_model(const Options& options) {
                 static_cast<long long>(row.parameters), row.what.c_str(), shapes.c_str());
   }
   std::printf("\n%lld parameters\n", static_cast<long long>(total));
-  std::printf(
-      "FLOPs for %lld frames of %lld x %lld: encoder %.3g, fusion and Vis2Text %.3g; a caption token %.3g\n",
-      static_cast<long long>(loaded.config.model.frames),
-      static_cast<long long>(loaded.model->encoder->resolution()),
-      static_cast<long long>(loaded.model->encoder->resolution()), frames * per_frame, captioner, per_token);
+  const auto side = static_cast<long long>(loaded.model->encoder->resolution());
+  std::printf("FLOPs for a clip of %lld frames of %lld x %lld: %.3g\n",
+              static_cast<long long>(loaded.config.model.frames), side, side, flops.clip);
+  std::printf("  %-12s %9.3g\n", "encoder", flops.encoder);
+  if (flops.projection > 0) std::printf("  %-12s %9.3g\n", "projection", flops.projection);
+  std::printf("  %-12s %9.3g  scales", "fusion", flops.fusion);
+  for (const double scale : flops.scales) std::printf(" %.3g", scale);
+  std::printf("\n  %-12s %9.3g\n", "Vis2Text", flops.vis2text);
+  for (const ModelFlops::Decoder& decoder : flops.decoders) {
+    std::printf("  %-12s %9.3g  %lld memory rows %.3g, %lld tokens of %.3g\n", decoder.name.c_str(),
+                decoder.memory + decoder.text, static_cast<long long>(decoder.memory_rows), decoder.memory,
+                static_cast<long long>(decoder.tokens), decoder.text / static_cast<double>(decoder.tokens));
+  }
   return 0;
 }
 

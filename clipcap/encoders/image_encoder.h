@@ -14,8 +14,6 @@ class ImageEncoder : public nn::Module {
   [[nodiscard]] virtual Variable forward(const Variable& frames, const nn::Run& run) const = 0;
   [[nodiscard]] virtual int64_t resolution() const = 0;   // R, pixels
   [[nodiscard]] virtual int64_t feature_dim() const = 0;  // d_v
-  /// Floating-point operations for one frame.
-  [[nodiscard]] virtual double flops_per_frame() const = 0;
 
   /// False: forward() records no history, so the encoder can only be used frozen.
   [[nodiscard]] virtual bool trainable() const { return true; }

@@ -3,15 +3,6 @@
 #include <cmath>
 
 namespace clipcap {
-namespace {
-
-double layer_flops(double tokens, double width, double hidden) {
-  // QKV and output (4 d^2 a token), the MLP's two products, and the two of attention (2 n d a token).
-  return 2.0 * tokens * (4.0 * width * width + 2.0 * width * hidden + 2.0 * tokens * width);
-}
-
-}  // namespace
-
 VisionTower::VisionTower(const VitGeometry& geometry, Activation activation, Generator& generator)
     : geometry_(geometry) {
   CHECK_INPUT(geometry.patch > 0 && geometry.resolution > 0 && geometry.resolution % geometry.patch == 0,
@@ -52,18 +43,6 @@ Variable VisionTower::forward(const Variable& frames, const nn::Run& run) const 
   if (!layers.empty()) x = layers.back().forward_first(x, 1, {}, false, run);
   const Variable pooled = diff::reshape(diff::slice(x, 1, 0, 1), {count, geometry_.width});
   return projection.forward(norm_after.forward(pooled));
-}
-
-double VisionTower::flops_per_frame() const {
-  const double grid = static_cast<double>(geometry_.resolution / geometry_.patch);
-  const double tokens = grid * grid + 1;
-  const auto width = static_cast<double>(geometry_.width);
-  const double patches =
-      2.0 * grid * grid * 3.0 * static_cast<double>(geometry_.patch * geometry_.patch) * width;
-  return patches +
-         static_cast<double>(geometry_.layers) *
-             layer_flops(tokens, width, static_cast<double>(geometry_.mlp_width())) +
-         2.0 * width * static_cast<double>(geometry_.embed);
 }
 
 void VisionTower::visit(nn::Visitor& visitor) {

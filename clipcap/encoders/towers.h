@@ -24,7 +24,6 @@ class VisionTower : public ImageEncoder {
   [[nodiscard]] Variable forward(const Variable& frames, const nn::Run& run) const override;
   [[nodiscard]] int64_t resolution() const override { return geometry_.resolution; }
   [[nodiscard]] int64_t feature_dim() const override { return geometry_.embed; }
-  [[nodiscard]] double flops_per_frame() const override;
   void visit(nn::Visitor& visitor) override;
 
  private:

@@ -13,7 +13,7 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 work="${CLIPCAP_PLANTED:-$root/build-planted}"
 tree="$work/tree"
-build="$work/build"
+build="$tree/build"  # where an ordinary build would be, so that a compiler cache may know it
 tests="$build/bin/clipcap_tests"
 named_limit=300       # seconds for the tests that a patch names, 1800 for all others; a hang is noticed so
 everything_limit=1800
@@ -36,7 +36,7 @@ mkdir -p "$tree"
 exec 9>"$work/lock"
 flock -n 9 || { echo "planted.sh: already running in $work" >&2; exit 2; }
 (cd "$root" && git ls-files -co --exclude-standard) | LC_ALL=C sort >"$work/files"
-(cd "$tree" && find . -type f | sed 's|^\./||' | LC_ALL=C sort) >"$work/there"
+(cd "$tree" && find . -path ./build -prune -o -type f -print | sed 's|^\./||' | LC_ALL=C sort) >"$work/there"
 LC_ALL=C comm -13 "$work/files" "$work/there" | while IFS= read -r file; do rm -f "$tree/$file"; done
 while IFS= read -r file; do
   [ -f "$root/$file" ] || { rm -f "$tree/$file"; continue; }  # deleted, not yet committed
@@ -48,8 +48,8 @@ done <"$work/files"
 
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-cmake -S "$tree" -B "$build" -G Ninja -DCLIPCAP_CUDA=OFF -DCLIPCAP_BENCH=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O1 \
-  "${launcher[@]}" >"$work/configure.log" 2>&1 || { tail -n 20 "$work/configure.log" >&2; exit 2; }
+# Compiled as everywhere else, so that a compiler cache knows most of it already.
+cmake -S "$tree" -B "$build" -G Ninja -DCLIPCAP_CUDA=OFF -DCLIPCAP_BENCH=OFF "${launcher[@]}" >"$work/configure.log" 2>&1 || { tail -n 20 "$work/configure.log" >&2; exit 2; }
 
 compile() { cmake --build "$build" --target clipcap_tests clipcap >"$work/build.log" 2>&1; }
 

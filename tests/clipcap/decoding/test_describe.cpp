@@ -1,5 +1,5 @@
-// What the model says of a clip: commonsense first, each aspect greedily by its own decoder, then the caption over the
-// memory with the aspects' hidden states.
+// What the model says of a clip: commonsense first, each aspect greedily by its own decoder, then the caption
+// over the memory with the aspects' hidden states.
 #include "clipcap/decoding/describe.h"
 
 #include "clipcap/encoders/towers.h"

@@ -29,7 +29,8 @@ struct Shifted {
 
 Shifted shift(const Tensor& tokens, const SpecialTokens& special) {
   const int64_t length = tokens.dim(1) - 1;
-  Shifted result{tokens.slice(1, 0, length).contiguous(), tokens.slice(1, 1, length).contiguous(),
+  // Cloned, since a slice of a single row is contiguous and would be written in the batch itself.
+  Shifted result{tokens.slice(1, 0, length).contiguous(), tokens.slice(1, 1, length).clone(),
                  Tensor::zeros({tokens.dim(0), length}, DType::u8)};
   const auto* input = result.input.data<int32_t>();
   auto* target = result.target.data<int32_t>();

@@ -139,7 +139,7 @@ for patch in "${patches[@]}"; do
     continue
   fi
   if ! compile; then
-    say "$name" "DOES NOT COMPILE" "$(grep -m 1 'error' "$work/build.log" | sed "s|$tree/||g")"
+    say "$name" "DOES NOT COMPILE" "$(grep -m 1 -E '(^|[^W])error' "$work/build.log" | sed "s|$tree/||g")"
     bad=1
   elif ! named_pass "$expected"; then
     say "$name" "noticed" "$expected: $failed ($((SECONDS - start)) s)"

@@ -156,6 +156,46 @@ TEST_CASE("losses: what is weighted with 0 is left out, and lambda scales the di
   check_loss(losses.aspects[0], "all.loss_intention");
 }
 
+TEST_CASE("losses: shares of a batch, divided by the counts of the whole, add up to the whole", "[losses]") {
+  Config config = small_config();
+  config.loss.distill = 3.0;
+  config.loss.alpha = {1.0, 0.7, 0.4, 1.9};
+  config.loss.label_smoothing = 0.2;
+  const auto model = golden_model(config);
+  const Batch whole = golden_batch("all", *model);
+  // Counted by hand in the rows of make_losses_golden.py: words and end tokens of the texts that are there.
+  const Denominators counts{
+      .caption = 4 + 6 + 1 + 3, .aspects = {3 + 5 + 2 + 2, 2 + 4 + 3, 2 + 3}, .distill = 13};
+  std::map<std::string, double> sums;
+  for (const auto& [begin, count] : {std::pair<int64_t, int64_t>{0, 1}, {1, 2}, {3, 1}}) {
+    Batch share;
+    share.features = whole.features.slice(0, begin, count).contiguous();
+    share.lengths.assign(whole.lengths.begin() + begin, whole.lengths.begin() + begin + count);
+    share.teacher = whole.teacher.slice(0, begin, count).contiguous();
+    share.caption = whole.caption.slice(0, begin, count).clone();
+    for (size_t k = 0; k < kAspects; ++k) share.aspects[k] = whole.aspects[k].slice(0, begin, count).clone();
+    share.denominators = counts;
+    const std::vector<int32_t> tokens = share.caption.to_vector<int32_t>();
+    const Losses losses = model->losses(share, {});
+    CHECK(share.caption.to_vector<int32_t>() == tokens);  // a batch of one row was once written to
+    losses.total.backward();
+    sums["total"] += losses.total.value().item();
+    sums["loss_caption"] += losses.caption.value().item();
+    sums["loss_distill"] += losses.distill.value().item();
+    for (size_t k = 0; k < kAspects; ++k)
+      sums[std::string("loss_") + kAspectNames[k]] += losses.aspects[k].value().item();
+  }
+  for (const auto& [name, sum] : sums) {
+    INFO(name);
+    CHECK(sum == Approx(golden().at("all." + name).item()).epsilon(1e-5));
+  }
+  for (const nn::NamedParameter& parameter : nn::parameters(*model)) {
+    if (parameter.name.starts_with("encoder.")) continue;
+    INFO(parameter.name);
+    CHECK(difference(parameter.variable.grad(), golden().at("all.d_" + parameter.name)) < 2e-5);
+  }
+}
+
 TEST_CASE("text decoder: hidden states, logits and every gradient are PyTorch's", "[losses]") {
   Generator generator(1);
   TextDecoder decoder({8, 2, 2, 12, 0.0, 6}, generator);

@@ -1,5 +1,5 @@
-// The optimizer's step and the gradient norm over one large and many small tensors, kernel and plain
-// reference.
+// The optimizer's step and the gradient norm over one large and many small tensors, the kernel beside the
+// plain reference.
 #include "bench/common.h"
 #include "tensor/kernels/adamw.h"
 

@@ -1,5 +1,5 @@
-// Attention forward and backward at the sizes of the model: the vision tower, the text tower and one decoding
-// step.
+// Attention forward and backward at the sizes of the model: the vision tower, the text tower and a single
+// decoding step.
 #include <benchmark/benchmark.h>
 
 #include <vector>

@@ -1,6 +1,6 @@
 // From a video file to its caption with ViT-B/16 geometry, 32 frames, greedy; beside the image encoder's
-// GEMMs alone, run by the GEMM library on packed weights of the same shapes. The ratio of the two is what
-// matters.
+// GEMMs alone, run by the GEMM library on packed weights of the same shapes. What matters is the ratio of
+// the two.
 #include <benchmark/benchmark.h>
 
 #include <filesystem>

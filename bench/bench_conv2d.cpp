@@ -1,5 +1,5 @@
-// Convolution: layers of ResNet-152, each beside a packed linear layer of as many FLOPs, and the whole
-// encoder.
+// Convolution: layers of ResNet-152, each beside a packed linear layer of as many FLOPs, and the encoder as
+// a whole.
 #include "bench/common.h"
 #include "clipcap/encoders/resnet.h"
 #include "tensor/kernels/packed_linear.h"

@@ -31,8 +31,8 @@ using emulator::cudaStreamNonBlocking;
 using dim3 = emulator::Dim3;
 #endif
 
-/// CLIPCAP_SYNC=1 in the environment: wait after every launch, so that the kernel that failed is the one
-/// named.
+/// CLIPCAP_SYNC=1 in the environment: wait after every launch, so that an error names the kernel that
+/// failed and not a later one.
 [[nodiscard]] inline bool synchronous_launches() {
   static const bool on = [] {
     const char* value = std::getenv("CLIPCAP_SYNC");

@@ -4,8 +4,7 @@
 // both builds of a kernel.
 //
 // Rules that keep a kernel runnable under both: shared memory is dynamic (shared_memory<T>()), shuffles use
-// the full mask, blocks have at most 1024 threads in whole warps, inline PTX is wrapped here and nowhere
-// else.
+// the full mask, blocks have at most 1024 threads in whole warps, inline PTX is wrapped in this file only.
 #pragma once
 
 #include <cstddef>
@@ -36,8 +35,8 @@ inline constexpr size_t kSharedBytesLimit = 48 * 1024;  // what every GPU gives 
 
 [[nodiscard]] constexpr __host__ __device__ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// The block's dynamic shared memory; its size is LaunchShape::shared_bytes. Uninitialised (NaN in the
-/// emulator).
+/// The block's dynamic shared memory; its size is LaunchShape::shared_bytes. Uninitialised: NaN in the
+/// emulator, anything on a GPU.
 template <class T>
 __device__ __forceinline__ T* shared_memory() {
 #if defined(__CUDACC__)

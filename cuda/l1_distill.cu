@@ -18,8 +18,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
-constexpr int64_t kMaxBlocks =
-    256;  // two blocks on each of 128 processors; one partial sum a thread at the end
+// Two blocks on each of 128 processors; one partial sum a thread at the end.
+constexpr int64_t kMaxBlocks = 256;
 
 // partials [gridDim.x]; ticket is 0 before and after. Shared memory: double [kWarps + 1].
 template <class T, int kVector>

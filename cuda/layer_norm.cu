@@ -1,14 +1,13 @@
 // Layer normalisation on the GPU (tensor/kernels/layer_norm.h says what is computed).
 //
-// v1  One thread a row. The equation and nothing else: read this first. Neighbouring threads read addresses a
-// whole
-//     row apart, so almost all of every memory transaction is thrown away, and the row is read three times.
-// v2  One warp a row, the row in registers: read once, 16 bytes a lane and access; mean and variance are two
-// sums
-//     over registers and shuffles, so the exact two-pass variance costs no second read. For D <= 1024.
-//     Backward: a block keeps its share of dgamma and dbeta in registers over all its rows and writes it
-//     once; a second kernel adds the blocks' shares in a fixed order. No atomics, so the result is the same
-//     every time.
+// v1    One thread a row. The equation and nothing else: read this first. Neighbouring threads read addresses
+//       a whole row apart, so almost all of every memory transaction is thrown away, and the row is read
+//       three times.
+// v2    One warp a row, the row in registers: read once, 16 bytes a lane and access; mean and variance are
+//       two sums over registers and shuffles, so the exact two-pass variance costs no second read. For
+//       D <= 1024. Backward: a block keeps its share of dgamma and dbeta in registers over all its rows and
+//       writes it once; a second kernel adds the blocks' shares in a fixed order. No atomics, so the result
+//       is the same every time.
 // wide  One block a row, the row read from memory (the cache, mostly) three times: any D.
 //
 // None of this has been timed: the reasons above are arithmetic on bytes.
@@ -101,8 +100,8 @@ __global__ void __launch_bounds__(kThreads) layer_norm_bwd_v1_columns_kernel(Lay
 
 // ---- v2
 
-// What one lane holds of a row: kChunks times kVector neighbours. A warp's chunk is 32 * kVector neighbouring
-// columns.
+// What one lane holds of a row: kChunks times kVector neighbours. A warp's chunk is 32 * kVector columns
+// beside each other.
 template <int kVector, int kChunks>
 struct RowShare {
   float values[kChunks][kVector];
@@ -390,8 +389,8 @@ __global__ void __launch_bounds__(kWideThreads)
 
 // ---- choice and launch
 
-// Calls use(vector, chunks) with the smallest share of a row that covers `dim` <= 1024 as compile-time
-// constants.
+// Calls use(vector, chunks) with the smallest share of a row that covers `dim` <= 1024, both as constants
+// of the compiler.
 template <int kVector, int kChunks>
 using ShareSize = std::pair<std::integral_constant<int, kVector>, std::integral_constant<int, kChunks>>;
 

@@ -4,8 +4,8 @@
 
 #include "cuda/device.cuh"
 
-// The emulator's own test compiles kernels with one of the two barriers below taken out and expects to be
-// told.
+// The emulator's own test compiles kernels with one of the two barriers below taken out and expects to
+// be told of it.
 #if !defined(CLIPCAP_PLANT_MISSING_BARRIER)
 #define CLIPCAP_PLANT_MISSING_BARRIER 0
 #endif

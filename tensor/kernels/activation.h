@@ -7,8 +7,9 @@
 // Layout     contiguous rows; y may be x, dx may be dy.
 // Saved      x (before the bias); u is recomputed.
 // Numerics   erf by two polynomials, absolute error below 2e-7; f'(0) of relu is 0. N = 0: dbias is zero.
-//            A NaN in u is a NaN in y and in dx, for every f: relu does not hide it.
-// Determinism bitwise for one thread count: dbias is summed per thread over rows, then over threads in order.
+//            A NaN in u is a NaN in y and, but for the identity, in dx: relu does not hide it.
+// Determinism bitwise for one thread count: dbias is summed over the rows of as many pieces as there are
+//            threads, then over the pieces in order; the same inside other parallel work.
 // Cost       forward reads 4ND and writes 4ND bytes; backward reads 8ND and writes 4ND.
 #pragma once
 

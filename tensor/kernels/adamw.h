@@ -4,9 +4,10 @@
 //            param -= lr * lr_scale * (weight_decay * param + (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps))
 //            (Loshchilov and Hutter 2019, algorithm 2, decoupled decay as PyTorch has it)
 // Shapes     any, flattened.
-// Numerics   float state; bias corrections in double on the host.
-// Determinism bitwise for any thread count (elements are independent); sum_squares: fixed blocks summed in
-// order. Cost       reads 16 and writes 12 bytes a parameter.
+// Numerics   float state; bias corrections in double on the host; squares and their sum in double.
+// Determinism bitwise for any thread count: elements are independent, and sum_squares adds fixed blocks in
+//            order.
+// Cost       AdamwStep reads 16 and writes 12 bytes a parameter; SumSquares reads 4 bytes an element.
 #pragma once
 
 #include <cstdint>

@@ -2,22 +2,20 @@
 //
 // Equation   s_ij = scale * q_i . k_j;  p_ij = softmax over the allowed j;  o_i = sum_j p_ij v_j
 //            (Vaswani et al. 2017, eq. 1; online softmax: Milakov & Gimelshein 2018; tiling and the backward
-//            pass from (o, lse): Dao et al. 2022, "FlashAttention", algorithms 1 and 4). Backward: D_i =
-//            d_o_i . o_i;  dp_ij = d_o_i . v_j;  ds_ij = p_ij (dp_ij - D_i); dq_i = scale sum_j ds_ij k_j;
-//            dk_j = scale sum_i ds_ij q_i;  dv_j = sum_i p_ij d_o_i.
+//            pass from (o, lse): Dao et al. 2022, "FlashAttention", algorithms 1 and 4)
+//            backward:  D_i = d_o_i . o_i;  dp_ij = d_o_i . v_j;  ds_ij = p_ij (dp_ij - D_i)
+//                       dq_i = scale sum_j ds_ij k_j;  dk_j = scale sum_i ds_ij q_i;  dv_j = sum_i p_ij d_o_i
 // Shapes     q, o [B,Tq,H,K]; k, v [B,Tk,H,K]; lse [B,H,Tq]; key_valid [B,Tk]. B batch, H heads, K head dim.
-// Layout     any strides for batch, row and head (usually views into one fused projection [B,T,3,H,K]); the K
-// values
-//            of one head are adjacent. lse and key_valid contiguous. Outputs may not overlap inputs.
+// Layout     any strides for batch, row and head (usually views into one fused projection [B,T,3,H,K]); the
+//            K values of one head are adjacent. lse and key_valid contiguous. Outputs may not overlap inputs.
 // Masks      key j is allowed for query i when key_valid[b,j] != 0 (or key_valid is null) and, if causal,
 //            j <= i + causal_offset. A query with no allowed key: o = 0, lse = -inf, zero gradients.
 //            Keys and values that key_valid masks never reach a result, not even as NaN.
-// Saved      o and lse (4 bytes a row); backward recomputes the probabilities from them.
+// Saved      o, and one lse a row and head; backward recomputes the probabilities from q, k and lse.
 // Numerics   float accumulation (double in the oracle); the running maximum is subtracted before every
-// exponential.
-//            Empty dimensions are allowed; with Tk = 0 the outputs are as for masked rows.
-// Determinism bitwise: one (batch, head) belongs to one thread in backward, one block of query rows in
-// forward. Cost       4 B H Tq Tk K FLOPs forward, 10 B H Tq Tk K backward (causal: about half).
+//            exponential. Empty dimensions are allowed; with Tk = 0 the outputs are as for masked rows.
+// Determinism bitwise for any thread count: one thread does all of a (batch, head), forward and backward.
+// Cost       4 B H Tq Tk K FLOPs forward, 10 B H Tq Tk K backward (causal: about half).
 #pragma once
 
 #include <algorithm>

@@ -7,8 +7,8 @@
 namespace clipcap {
 namespace {
 
-// Dimensions that lie one after the other in both tensors are merged, so that most copies become rows of
-// memcpy.
+// Dimensions that lie one after the other in both tensors are merged, so that most copies become
+// memcpy row by row.
 struct Layout {
   int rank = 0;
   std::array<int64_t, kMaxRank> sizes{};

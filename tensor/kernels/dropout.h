@@ -1,9 +1,12 @@
 // Inverted dropout with an optional residual; the mask is recomputed from its counters, never stored.
 //
-// Equation   y_i = residual_i + x_i * keep_i / (1 - p),  keep_i = [uniform(seed, stream, i) >= p] (Srivastava
-// et al. 2014) Shapes     any, N elements. Saved      nothing: backward is the same op on dy with the same
-// seed and stream. Determinism bitwise on every device and thread count: element i uses word i%4 of
-// philox(seed, stream, i/4). Cost       reads 4N (8N with residual), writes 4N bytes.
+// Equation   y_i = residual_i + x_i * keep_i / (1 - p),  keep_i = [uniform(seed, stream, i) >= p]
+//            (Srivastava et al. 2014)
+// Shapes     any, N elements.
+// Layout     contiguous; y may be x or residual.
+// Saved      nothing: backward is the same op on dy with the same seed and stream.
+// Determinism bitwise on every device and thread count: element i uses word i%4 of philox(seed, stream, i/4).
+// Cost       reads 4N (8N with residual), writes 4N bytes.
 #pragma once
 
 #include <cstdint>

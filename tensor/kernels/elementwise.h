@@ -1,9 +1,14 @@
 // Elementwise arithmetic with broadcasting, and y = x * scale + shift.
 //
-// Shapes     y has the broadcast shape; a and b are described by strides over it (0 where they repeat).
-// Layout     y contiguous; a and b strided.
-// Determinism bitwise; elements are independent.
-// Cost       reads 8 bytes and writes 4 an element (float).
+// Equation   binary: y = a + b, a - b, a * b or a / b;  affine: y = x * scale + shift
+// Shapes     binary: y has the broadcast shape `sizes`; a and b are described by strides over it, 0 where
+//            they repeat. Rank 0 is one number. affine: any, flattened.
+// Layout     y contiguous. a and b strided by any steps, in elements; either may be y itself (same strides).
+//            x contiguous; y may be x.
+// Numerics   one rounding an operation; affine may round once instead of twice (a fused multiply-add).
+// Determinism bitwise for any thread count; elements are independent.
+// Cost       binary reads each operand once, 4 bytes an element, repeated ones from cache, and writes 4;
+//            affine reads 4 and writes 4.
 #pragma once
 
 #include "tensor/op.h"

@@ -1,5 +1,5 @@
-// Memory traffic only: memcpy and whole-row sums are as fast as anything hand-vectorised, so one version
-// serves.
+// Memory traffic only: memcpy and whole-row sums are as fast as anything vectorised by hand, so there is one
+// version for every instruction set.
 #include "tensor/kernels/embedding.h"
 
 #include <cstring>

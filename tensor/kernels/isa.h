@@ -25,8 +25,8 @@ struct CpuFeatures {
 /// compiled for.
 [[nodiscard]] Isa best_isa(const CpuFeatures& features);
 
-/// The instruction set in use: the best that the machine has, or CLIPCAP_ISA=avx2 from the environment. Throws
-/// Error on a machine that has none (best_isa).
+/// The instruction set in use: the best that the machine has, or CLIPCAP_ISA=avx2 from the environment.
+/// Throws Error on a machine that has none (best_isa).
 [[nodiscard]] Isa active_isa();
 /// For tests and benchmarks: uses `isa` from now on; throws Error if the machine lacks it.
 void set_active_isa(Isa isa);

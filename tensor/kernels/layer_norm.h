@@ -1,15 +1,17 @@
 // Layer normalisation over the last dimension, optionally of a sum (residual added first).
 //
-// Equation   s = x (+ residual);  y = (s - mean(s)) / sqrt(var(s) + eps) * gamma + beta   (Ba et al. 2016,
-// eq. 4) Shapes     x, y, residual, sum [N,D]; gamma, beta [D]; mean, rstd [N]. N flattened rows, D width.
-// Layout     contiguous rows.
-// Saved      mean and rstd, 8 bytes a row; backward recomputes x-hat from the saved input s.
+// Equation   s = x (+ residual);  y = (s - mean(s)) / sqrt(var(s) + eps) * gamma + beta
+//            (Ba et al. 2016, eq. 4)
+// Shapes     x, y, residual, sum [N,D]; gamma, beta [D]; mean, rstd [N]. N flattened rows, D width.
+// Layout     contiguous rows; y may be x.
+// Saved      mean and rstd, one each a row; backward recomputes x-hat from the saved input s.
 // Numerics   float accumulation (double in the oracle); variance in a second pass over the row (never
 //            E[x^2]-E[x]^2); biased variance, as every framework. D = 0 or N = 0: nothing is written
-//            (backward writes zeros to dgamma/dbeta for N = 0).
-// Determinism bitwise for one thread count: dgamma/dbeta are summed per thread over rows, then over threads
-// in order. Cost       forward reads 4ND (8ND with residual) and writes 4ND bytes (8ND); backward reads 8ND,
-// writes 4ND.
+//            (backward writes zeros to dgamma and dbeta for N = 0).
+// Determinism bitwise for one thread count: dgamma and dbeta are summed over the rows of as many pieces as
+//            there are threads, then over the pieces in order; the same inside other parallel work.
+// Cost       forward reads 4ND (8ND with residual) and writes 4ND bytes (8ND with sum);
+//            backward reads 8ND (12ND with ds_in) and writes 4ND.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,8 @@ namespace {
 using dnnl::memory;
 using onednn::Tag;
 
-// The row count for which the weight's format is chosen: one ViT-B/16 image. Other counts use the same format.
+// The row count for which the weight's format is chosen: one ViT-B/16 image. Other counts take the
+// same format.
 constexpr int64_t kFormatRows = 197;
 constexpr int kProductSlot = 6;
 

@@ -1,10 +1,11 @@
 // Sum over the middle dimension: column sums (bias gradients), sums over time, sums of everything.
 //
-// Equation   y[o,i] (+)= sum_r x[o,r,i]
+// Equation   y[o,i] = sum_r x[o,r,i]
 // Shapes     x [O,R,I] contiguous, y [O,I]. R = 0 gives zeros.
-// Numerics   rows are added in order in blocks of 64, blocks in order, so long sums lose little; double in
-// the oracle. Determinism bitwise for any thread count: a thread owns whole columns. Cost       reads 4ORI
-// bytes, writes 4OI.
+// Numerics   rows are added in order in blocks of 64, blocks in order, so long sums lose little; I = 1:
+//            blocks of 64 vectors in float, the blocks' sums in double. Double throughout in the oracle.
+// Determinism bitwise for any thread count: a thread owns whole columns.
+// Cost       reads 4ORI bytes, writes 4OI.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // One vector of floats in the width of the instruction set this file is compiled for (see isa.h), written
 // with the compilers' vector extension so that the same kernel text serves AVX2, AVX-512 and NEON. Only for
-// isa/*.cpp.
+// the files in isa/.
 #pragma once
 
 #include <cstdint>
@@ -106,8 +106,8 @@ CLIPCAP_INLINE Vec exp_fraction(Vec x, Vec n) {
   return poly * r * r + r + 1.0F;
 }
 
-/// e^x, relative error below 2e-7 on [-87.3, 88.7]; 0 below (also for -inf), clamped to e^88.7 above; NaN
-/// stays NaN.
+/// e^x, relative error below 2e-7 on [-87.3, 88.7]; 0 below (also for -inf), clamped to e^88.7 above; a NaN
+/// stays one.
 CLIPCAP_INLINE Vec exp(Vec x) {
   const VecInt tiny = x < broadcast(-87.3F);
   x = min(broadcast(88.7F), max(broadcast(-87.3F), x));  // in this order a NaN passes both
@@ -127,8 +127,8 @@ CLIPCAP_INLINE Vec exp(Vec x) {
   return select(tiny, Vec{}, fraction * first * second);
 }
 
-/// e^x for x <= 0 (about 2e-7 relative): 0 below -87.3, and NaN stays NaN. Cheaper than exp(): one exponent
-/// shift.
+/// e^x for x <= 0 (about 2e-7 relative): 0 below -87.3, and NaN stays NaN. Cheaper than exp(): the exponent
+/// is shifted once.
 CLIPCAP_INLINE Vec exp_nonpositive(Vec x) {
   const VecInt tiny = x < broadcast(-87.3F);
   x = select(tiny, broadcast(-87.3F), x);
@@ -144,8 +144,8 @@ CLIPCAP_INLINE Vec exp_nonpositive(Vec x) {
 }
 
 CLIPCAP_INLINE Vec sigmoid(Vec x) { return 1.0F / (1.0F + exp(-x)); }
-/// tanh by the odd identity on |x| (no cancellation for large x); a short series near zero keeps relative
-/// accuracy.
+/// tanh by the odd identity on |x| (no cancellation for large x); a short series near zero keeps the error
+/// small beside the result.
 CLIPCAP_INLINE Vec tanh(Vec x) {
   const Vec magnitude = abs(x);
   const Vec e = exp(magnitude * -2.0F);

@@ -1,16 +1,14 @@
 #include "tensor/kernels/attention.h"
 
-#include <functional>
-
-#include "tensor/kernels/isa.h"
-#include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/tensor/on_every_isa.h"
 
 namespace clipcap {
 namespace {
 
 using testing::check_against_oracle;
 using testing::converted;
+using testing::on_every_isa;
 using testing::random_values;
 
 struct Case {
@@ -86,16 +84,6 @@ struct Data {
   }
 };
 
-void on_every_isa(const std::function<void()>& body) {
-  const Isa best = active_isa();
-  body();
-  if (best == Isa::avx512) {
-    set_active_isa(Isa::avx2);
-    body();
-    set_active_isa(best);
-  }
-}
-
 // -inf cannot be subtracted; it must be there in all three, though.
 template <class T>
 std::vector<T> finite(std::vector<T> values) {
@@ -115,14 +103,13 @@ void check_parity(const Case& c) {
   reference::attention_bwd(oracle.bwd());
   reference::attention_bwd(plain.bwd());
   on_every_isa([&] {
-    INFO(name_of(active_isa()));
     Data<float> fast(c);
     attention_fwd(Device{}, fast.fwd());
     attention_bwd(Device{}, fast.bwd());
     check_against_oracle(fast.o, plain.o, oracle.o);
     check_against_oracle(finite(fast.lse), finite(plain.lse), finite(oracle.lse));
-    if (c.k_len ==
-        1) {  // one weight, always 1: dq = dk = 0 exactly, in floats a cancellation of order-K sums
+    if (c.k_len == 1) {
+      // One weight, always 1: dq = dk = 0 exactly; in floats two sums of K terms cancel.
       for (const float x : fast.dq) REQUIRE((std::abs(x) < 1e-5F));
       return;
     }

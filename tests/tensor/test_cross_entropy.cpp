@@ -1,15 +1,13 @@
 #include "tensor/kernels/cross_entropy.h"
 
-#include <functional>
-
-#include "tensor/kernels/isa.h"
-#include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/tensor/on_every_isa.h"
 
 namespace clipcap {
 namespace {
 
 using testing::check_against_oracle;
+using testing::on_every_isa;
 using testing::random_values;
 
 constexpr int32_t kIgnore = -100;
@@ -32,16 +30,6 @@ struct Data {
     return {logits.data(), targets.data(), kIgnore, smoothing, loss.data(), dlogits.data(), rows, vocab};
   }
 };
-
-void on_every_isa(const std::function<void()>& body) {
-  const Isa best = active_isa();
-  body();
-  if (best == Isa::avx512) {
-    set_active_isa(Isa::avx2);
-    body();
-    set_active_isa(best);
-  }
-}
 
 }  // namespace
 

@@ -1,15 +1,13 @@
 #include "tensor/kernels/lstm.h"
 
-#include <functional>
-
-#include "tensor/kernels/isa.h"
-#include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/tensor/on_every_isa.h"
 
 namespace clipcap {
 namespace {
 
 using testing::check_against_oracle;
+using testing::on_every_isa;
 using testing::random_values;
 
 struct Case {
@@ -79,16 +77,6 @@ struct Data {
   }
 };
 
-void on_every_isa(const std::function<void()>& body) {
-  const Isa best = active_isa();
-  body();
-  if (best == Isa::avx512) {
-    set_active_isa(Isa::avx2);
-    body();
-    set_active_isa(best);
-  }
-}
-
 void check_parity(const Case& s) {
   INFO("B " << s.batch << " T " << s.steps << " H " << s.hidden << " reverse " << s.reverse << " ragged "
             << s.ragged);
@@ -99,7 +87,6 @@ void check_parity(const Case& s) {
   reference::lstm_bwd(oracle.bwd());
   reference::lstm_bwd(plain.bwd());
   on_every_isa([&] {
-    INFO(name_of(active_isa()));
     Data<float> fast(s);
     lstm_fwd(Device{}, fast.fwd());
     lstm_bwd(Device{}, fast.bwd());

@@ -122,8 +122,8 @@ void transpose(const float* x, int64_t stride, int64_t rows, int64_t dim, const 
   }
 }
 
-// Scores of one or two queries (decoding), straight from the keys: a transpose would cost more than the
-// product.
+// Scores of one or two queries (decoding), straight from the keys: a transpose would cost more than all
+// of the product.
 void few_scores(const float* q, int64_t rows, int64_t width, const float* k, int64_t stride, int64_t keys,
                 int64_t dim, const uint8_t* valid, float* score, int64_t ld) {
   for (int64_t j = 0; j < round_up(keys, kLanes); ++j) {
@@ -153,8 +153,8 @@ void forbid_from(float* score, int64_t limit, int64_t padded) {
 
 int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
-// Scores of one row against a tile become exp(score - running maximum); returns the factor for what came
-// before.
+// Scores of one row against a tile become exp(score - running maximum); returns the factor by which what
+// came before has to shrink.
 float softmax_row(float* score, const float* bias, int64_t padded, float* running_max, float* running_sum) {
   Vec largest = broadcast(-kInfinity);
   for (int64_t j = 0; j < padded; j += kLanes) {

@@ -41,8 +41,8 @@ CLIPCAP_INLINE void multiply(VecBits a, uint32_t b, VecBits& high, VecBits& low)
   __builtin_memcpy(&low, &low_wide, sizeof low);
 }
 
-// The same numbers as philox(seed, stream, first + lane) of tensor/random.h, element order: bits[4 * lane +
-// word].
+// The same numbers as philox(seed, stream, first + lane) of tensor/random.h, in the order of the elements:
+// bits[4 * lane + word].
 CLIPCAP_INLINE void random_bits(uint64_t seed, uint64_t stream, uint64_t first, uint32_t* bits) {
   VecBits c0;
   VecBits c1;

@@ -1,5 +1,5 @@
-// Row by row: the innermost dimension runs in one vectorised loop for each combination of step 1, step 0 and
-// other.
+// Row by row: the innermost dimension runs in a vectorised loop where both operands have step 1 or 0, and in
+// a plain one for all other steps.
 #include "tensor/kernels/elementwise.h"
 
 #include "tensor/kernels/simd.h"

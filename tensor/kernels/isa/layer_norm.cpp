@@ -8,8 +8,8 @@ namespace {
 
 constexpr int64_t kRowsAThread = 8;
 
-// The sum of body(index, width) over the vectors of a row, in four running sums that hide the addition's
-// latency.
+// The sum of body(index, width) over the vectors of a row, in four running sums: one addition need not wait
+// for the other.
 template <class Body>
 CLIPCAP_INLINE float sum_vectors(int64_t dim, Body body) {
   Vec totals[4] = {};

@@ -1,5 +1,5 @@
-// Register-tiled matrix product on small row-major blocks, the inner loop of attention and the LSTM. Only for
-// isa/*.cpp.
+// Register-tiled matrix product on small row-major blocks, the inner loop of attention and the LSTM. Only
+// for the files in isa/.
 #pragma once
 
 #include "tensor/kernels/simd.h"
@@ -18,8 +18,8 @@ CLIPCAP_INLINE int64_t round_up(int64_t count, int64_t multiple) {
   return (count + multiple - 1) / multiple * multiple;
 }
 
-/// acc[M][N vectors] += A[M,depth] B[depth, N vectors]. A's element (m,k) is at a[m * lda + k], or a[m + k *
-/// lda] if transposed. The sum over k runs in order, so a result does not depend on the tile's shape.
+/// acc[M][N vectors] += A[M,depth] B[depth, N vectors]. A's element (m,k) is at a[m * lda + k], or at
+/// a[m + k * lda] if transposed. The sum over k runs in order, so results do not depend on the tile's shape.
 template <int M, int N, bool kTransposed>
 CLIPCAP_INLINE void tile_product(Vec (&acc)[M][N], int64_t depth, const float* a, int64_t lda, const float* b,
                                  int64_t ldb) {

@@ -147,11 +147,13 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
     p.reverse = reverse;
     lstm_fwd(x.device(), p);
   });
+  const bool want_w = w_hh.requires_grad();
   const auto backward = [=](std::span<const Tensor> g) -> std::vector<Tensor> {
     const Tensor dh = g[0].defined() ? g[0].contiguous() : Tensor();
     const Tensor dh_last = g[1].defined() ? g[1].contiguous() : Tensor();
     const Tensor dc_last = g[2].defined() ? g[2].contiguous() : Tensor();
     Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
+    const Tensor previous = want_w ? Tensor::empty(h.shape(), h.dtype(), h.device()) : Tensor();
     Tensor dh0 = first_h.defined() ? Tensor::empty(first_h.shape(), x.dtype(), x.device()) : Tensor();
     Tensor dc0 = first_c.defined() ? Tensor::empty(first_c.shape(), cell_dtype, x.device()) : Tensor();
     visit_compute_dtype("lstm", x.dtype(), [&](auto tag) {
@@ -161,11 +163,14 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
       p.dh_last = data_or_null<T>(dh_last);
       p.dc_last = data_or_null<Real<T>>(dc_last);
       p.w_hh = w.data<T>();
+      p.h = h.data<T>();
+      p.h0 = data_or_null<T>(first_h);
       p.gates = gates.data<T>();
       p.c = c.data<Real<T>>();
       p.c0 = data_or_null<Real<T>>(first_c);
       p.lengths = data_or_null<int32_t>(length);
       p.dx_gates = dx.data<T>();
+      p.h_previous = data_or_null<T>(previous);
       p.dh0 = data_or_null<T>(dh0);
       p.dc0 = data_or_null<Real<T>>(dc0);
       p.batch = batch;
@@ -174,29 +179,11 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
       p.reverse = reverse;
       lstm_bwd(x.device(), p);
     });
-    // dW_hh = sum over steps of dgates^T h_previous, one GEMM over all steps. In reverse the previous step of
-    // t is t + 1, and h0 stands before each sequence's own last step; rows past a length have zero gates
-    // either way.
-    Tensor previous = Tensor::zeros(h.shape(), h.dtype(), h.device());
-    if (steps > 1) {
-      previous.slice(1, reverse ? 0 : 1, steps - 1).copy_from(h.slice(1, reverse ? 1 : 0, steps - 1));
+    // dW_hh = sum over steps of dgates^T h_previous, one GEMM over all steps.
+    Tensor dw;
+    if (want_w) {
+      dw = ops::matmul(dx.reshape({batch * steps, 4 * hidden}), previous.reshape({batch * steps, hidden}), true);
     }
-    if (first_h.defined() && steps > 0) {
-      if (!reverse) {
-        previous.slice(1, 0, 1).copy_from(first_h.reshape({batch, 1, hidden}));
-      } else {
-        for (int64_t b = 0; b < batch; ++b) {
-          const int64_t end = length.defined() ? length.data<int32_t>()[b] : steps;
-          if (end > 0) {
-            previous.slice(0, b, 1)
-                .slice(1, end - 1, 1)
-                .copy_from(first_h.slice(0, b, 1).reshape({1, 1, hidden}));
-          }
-        }
-      }
-    }
-    const Tensor dw =
-        ops::matmul(dx.reshape({batch * steps, 4 * hidden}), previous.reshape({batch * steps, hidden}), true);
     return {dx, dw, dh0, dc0};
   };
   std::vector<Variable> results =

@@ -121,6 +121,16 @@ void lstm_bwd(const LstmBwd<T>& p) {
       store_row(da, p.dx_gates + t * 4 * hidden);
     }
     std::fill_n(p.dx_gates + (b * p.steps + length) * 4 * hidden, (p.steps - length) * 4 * hidden, T(0));
+    if (p.h_previous != nullptr) {
+      T* seen = p.h_previous + b * p.steps * hidden;
+      std::fill_n(seen, p.steps * hidden, T(0));
+      for (int64_t step = 0; step < length; ++step) {
+        const int64_t t = p.reverse ? length - 1 - step : step;
+        const T* before = p.h0 != nullptr ? p.h0 + b * hidden : nullptr;
+        if (step > 0) before = p.h + (b * p.steps + (p.reverse ? t + 1 : t - 1)) * hidden;
+        if (before != nullptr) std::copy_n(before, hidden, seen + t * hidden);
+      }
+    }
     store_row(dh, row_or_null(p.dh0, b * hidden));
     store_row(dc, row_or_null(p.dc0, b * hidden));
   }

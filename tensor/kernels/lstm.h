@@ -1,22 +1,23 @@
 // One LSTM layer over a batch of sequences: the recurrent part, after the input projection.
 //
-// Equation   a_t = x_gates_t + W_hh h_{t-1};  i, f, o = sigmoid;  g = tanh;  (Hochreiter & Schmidhuber 1997
-// with the
-//            forget gate of Gers et al. 2000; gate order i, f, g, o, as PyTorch)
+// Equation   a_t = x_gates_t + W_hh h_{t-1};  i, f, o = sigmoid(a_t);  g = tanh(a_t)
 //            c_t = f c_{t-1} + i g;  h_t = o tanh(c_t)
-// Shapes     x_gates, gates, dx_gates [B,T,4H]; w_hh [4H,H]; h, c, dh [B,T,H]; states [B,H]; lengths [B].
-//            x_gates = x W_ih^T + b_ih + b_hh comes from one GEMM over all steps; dW_hh = sum_t dx_gates_t^T
-//            h_{t-1} is a GEMM outside, too.
+//            (Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; gate order i, f, g, o,
+//            as PyTorch)
+// Shapes     x_gates, gates, dx_gates [B,T,4H]; w_hh [4H,H]; h, c, dh, h_previous [B,T,H]; states [B,H];
+//            lengths [B]. x_gates = x W_ih^T + b_ih + b_hh comes from one GEMM over all steps, and
+//            dW_hh = sum_t dx_gates_t^T h_{t-1} is one GEMM afterwards, over the h_previous of backward.
 // Layout     contiguous. x_gates may alias gates, and dx_gates may alias gates.
-// Lengths    0 <= lengths[b] <= T (clamped); rows past the length: h, c, gates and dx_gates are zero, x_gates
-// and dh
-//            are not read. h_last, c_last are the states at a sequence's own end, h0, c0 for length 0.
-// reverse    each sequence is read from its own last step to its first; outputs stay at their time index, and
-// h_last
-//            is then the state at time 0.
-// Saved      activated gates and c: 20 H bytes a step; backward recomputes tanh(c).
+// Lengths    any number; below 0 counts as 0, above T as T, in every kernel and in both directions. Rows
+//            past the length: h, c, gates, dx_gates and h_previous are zero, x_gates and dh are not read.
+//            h_last and c_last are the states at a sequence's own end: h0 and c0 for length 0.
+// reverse    each sequence is read from its own last step to its first; outputs stay at their time index,
+//            h_last is then the state at time 0, and h0 stands before the last step.
+// Saved      activated gates and c, 20 H bytes a step in float, and h, which is an output anyway; backward
+//            recomputes tanh(c).
 // Numerics   float accumulation (double in the oracle).
-// Determinism bitwise, and a sequence's result does not depend on the other sequences of the batch.
+// Determinism bitwise for any thread count, and a sequence's result does not depend on the other sequences
+//            of the batch.
 // Cost       8 B T H^2 FLOPs forward and backward each.
 #pragma once
 
@@ -28,39 +29,42 @@ namespace clipcap {
 
 template <class T>
 struct LstmFwd {
-  const T* x_gates;        // [B,T,4H] x W_ih^T + b_ih + b_hh
-  const T* w_hh;           // [4H,H]
-  const T* h0;             // [B,H] or null: zeros
-  const Real<T>* c0;       // [B,H] or null: zeros
-  const int32_t* lengths;  // [B] or null: all T
-  T* h;                    // [B,T,H] zero rows past the length
-  Real<T>* c;              // [B,T,H] or null
-  T* gates;                // [B,T,4H] activated i, f, g, o for backward, or null
-  T* h_last;               // [B,H] or null
-  Real<T>* c_last;         // [B,H] or null
-  int64_t batch;
-  int64_t steps;   // T
-  int64_t hidden;  // H
-  bool reverse;
+  const T* x_gates = nullptr;        // [B,T,4H] x W_ih^T + b_ih + b_hh
+  const T* w_hh = nullptr;           // [4H,H]
+  const T* h0 = nullptr;             // [B,H] or null: zeros
+  const Real<T>* c0 = nullptr;       // [B,H] or null: zeros
+  const int32_t* lengths = nullptr;  // [B] or null: all T
+  T* h = nullptr;                    // [B,T,H] zero rows past the length
+  Real<T>* c = nullptr;              // [B,T,H] or null
+  T* gates = nullptr;                // [B,T,4H] activated i, f, g, o for backward, or null
+  T* h_last = nullptr;               // [B,H] or null
+  Real<T>* c_last = nullptr;         // [B,H] or null
+  int64_t batch = 0;
+  int64_t steps = 0;   // T
+  int64_t hidden = 0;  // H
+  bool reverse = false;
 };
 
 template <class T>
 struct LstmBwd {
-  const T* dh;             // [B,T,H] or null: zeros
-  const T* dh_last;        // [B,H] or null
-  const Real<T>* dc_last;  // [B,H] or null
-  const T* w_hh;           // [4H,H]
-  const T* gates;          // [B,T,4H] as forward wrote them
-  const Real<T>* c;        // [B,T,H] as forward wrote them
-  const Real<T>* c0;       // [B,H] or null
-  const int32_t* lengths;  // [B] or null
-  T* dx_gates;             // [B,T,4H] overwritten, zero past the length
-  T* dh0;                  // [B,H] or null
-  Real<T>* dc0;            // [B,H] or null
-  int64_t batch;
-  int64_t steps;
-  int64_t hidden;
-  bool reverse;
+  const T* dh = nullptr;             // [B,T,H] or null: zeros
+  const T* dh_last = nullptr;        // [B,H] or null
+  const Real<T>* dc_last = nullptr;  // [B,H] or null
+  const T* w_hh = nullptr;           // [4H,H]
+  const T* h = nullptr;              // [B,T,H] as forward wrote it; read for h_previous only
+  const T* h0 = nullptr;             // [B,H] or null: zeros; read for h_previous only
+  const T* gates = nullptr;          // [B,T,4H] as forward wrote them
+  const Real<T>* c = nullptr;        // [B,T,H] as forward wrote them
+  const Real<T>* c0 = nullptr;       // [B,H] or null
+  const int32_t* lengths = nullptr;  // [B] or null
+  T* dx_gates = nullptr;             // [B,T,4H] overwritten, zero past the length
+  T* h_previous = nullptr;           // [B,T,H] or null: the h that each step saw, zero past the length
+  T* dh0 = nullptr;                  // [B,H] or null
+  Real<T>* dc0 = nullptr;            // [B,H] or null
+  int64_t batch = 0;
+  int64_t steps = 0;
+  int64_t hidden = 0;
+  bool reverse = false;
 };
 
 /// The recurrent product, 8 H^2 a step, and some 25 operations a cell; the weight is read once.

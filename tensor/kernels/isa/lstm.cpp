@@ -278,6 +278,26 @@ void backward_step(const Backward& s, int64_t step, int64_t b_begin, int64_t b_e
   }
 }
 
+// What every step of a sequence saw as h: its neighbour's output, h0 at its own first step, zeros beyond.
+void write_previous(const LstmBwd<float>& p) {
+  const auto bytes = static_cast<size_t>(p.hidden) * 4;
+  parallel_for(p.batch * p.steps, 16384 / p.hidden + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t b = row / p.steps;
+      const int64_t t = row % p.steps;
+      const int64_t length = length_of(p, b);
+      const int64_t first = p.reverse ? length - 1 : 0;  // the step that begins
+      const float* before = p.h0 != nullptr ? p.h0 + b * p.hidden : nullptr;
+      if (t != first) before = p.h + (p.reverse ? row + 1 : row - 1) * p.hidden;
+      if (t >= length || before == nullptr) {
+        __builtin_memset(p.h_previous + row * p.hidden, 0, bytes);
+      } else {
+        __builtin_memcpy(p.h_previous + row * p.hidden, before, bytes);
+      }
+    }
+  });
+}
+
 // w [4H,H] to panels [H/units][4H][units]; columns past H are zero.
 void pack_backward(const float* w, int64_t hidden, float* out) {
   parallel_for((hidden + kBackwardUnits - 1) / kBackwardUnits, 4, [&](int64_t begin, int64_t end) {
@@ -344,6 +364,7 @@ void lstm_bwd(const LstmBwd<float>& p) {
     const int64_t length = length_of(p, b);
     zero(p.dx_gates + (b * p.steps + length) * 4 * p.hidden, (p.steps - length) * 4 * p.hidden);
   }
+  if (p.h_previous != nullptr) write_previous(p);
   const int64_t last = p.dh0 != nullptr ? -1 : 0;
   if (p.batch >= kRowsPerThread * thread_count()) {
     parallel_for(p.batch, kRowsPerThread, [&](int64_t begin, int64_t end) {

@@ -9,7 +9,7 @@
 #include "clipcap/decoding/describe.h"
 #include "clipcap/media/video_writer.h"
 #include "clipcap/model_directory.h"
-#include "tensor/kernels/packed_linear.h"
+#include "tensor/kernels/matmul.h"
 
 namespace {
 
@@ -77,18 +77,35 @@ void encoder_gemms_alone(benchmark::State& state) {
   constexpr int64_t kRows = 4 * 197;
   std::vector<float> weight(3072 * 768, 0.01F);
   std::vector<float> bias(3072, 0.1F);
-  std::vector<PackedLinear> layers;
-  const PackedLinear patches(weight.data(), nullptr, 768, 768, Activation::none, false);
+  struct Layer {
+    Product size;
+    std::shared_ptr<const PreparedWeight> weight;
+  };
+  const auto prepare = [&](const Product& size) {
+    Layer layer{size, nullptr};
+    prepare_matmul(kCpu, {.b = weight.data(), .n = size.n, .k = size.k, .prepared = &layer.weight});
+    return layer;
+  };
+  const Layer patches = prepare({768, 768});
+  std::vector<Layer> layers;
   for (int layer = 0; layer < 12; ++layer) {
-    for (const Product& p : products)
-      layers.emplace_back(weight.data(), bias.data(), p.n, p.k, Activation::none, false);
+    for (const Product& p : products) layers.push_back(prepare(p));
   }
   std::vector<float> x(static_cast<size_t>(kRows * 3072), 0.5F);
   std::vector<float> y(static_cast<size_t>(kRows * 3072));
+  const auto run = [&](const Layer& layer, int64_t rows, const float* layer_bias) {
+    matmul(kCpu, {.a = x.data(),
+                  .bias = layer_bias,
+                  .c = y.data(),
+                  .m = rows,
+                  .n = layer.size.n,
+                  .k = layer.size.k,
+                  .prepared = layer.weight.get()});
+  };
   for (auto _ : state) {
     for (int64_t chunk = 0; chunk < kFrames / 4; ++chunk) {
-      patches.run(x.data(), 4 * 196, nullptr, y.data());
-      for (const PackedLinear& layer : layers) layer.run(x.data(), kRows, nullptr, y.data());
+      run(patches, 4 * 196, nullptr);
+      for (const Layer& layer : layers) run(layer, kRows, bias.data());
     }
   }
 }

@@ -2,7 +2,7 @@
 // a whole.
 #include "bench/common.h"
 #include "clipcap/encoders/resnet.h"
-#include "tensor/kernels/packed_linear.h"
+#include "tensor/kernels/matmul.h"
 #include "tensor/kernels/pool2d.h"
 
 namespace clipcap {
@@ -32,8 +32,18 @@ void convolution(benchmark::State& state) {
   const auto x =
       bench::random_values(layer.pictures * layer.side * layer.side * layer.geometry.in_channels, 3);
   std::vector<float> y(static_cast<size_t>(layer.outputs * layer.geometry.out_channels));
-  const PackedConv2d packed(layer.weight.data(), layer.bias.data(), layer.geometry, true, false);
-  for (auto _ : state) packed.run(x.data(), layer.pictures, layer.side, layer.side, nullptr, y.data());
+  std::shared_ptr<const PreparedWeight> weight;
+  prepare_conv2d(kCpu, {.weight = layer.weight.data(), .geometry = layer.geometry, .prepared = &weight});
+  const Conv2dFwd<float> p{.x = x.data(),
+                           .bias = layer.bias.data(),
+                           .y = y.data(),
+                           .n = layer.pictures,
+                           .h = layer.side,
+                           .w = layer.side,
+                           .geometry = layer.geometry,
+                           .relu = true,
+                           .prepared = weight.get()};
+  for (auto _ : state) conv2d_fwd(kCpu, p);
   bench::set_rate(state, "GFLOP/s", layer.flops());
 }
 
@@ -43,9 +53,18 @@ void linear_of_equal_flops(benchmark::State& state) {
   const int64_t window = layer.geometry.weights() / layer.geometry.out_channels;
   const auto x = bench::random_values(layer.outputs * window, 3);
   std::vector<float> y(static_cast<size_t>(layer.outputs * layer.geometry.out_channels));
-  const PackedLinear packed(layer.weight.data(), layer.bias.data(), layer.geometry.out_channels, window,
-                            Activation::relu, false);
-  for (auto _ : state) packed.run(x.data(), layer.outputs, nullptr, y.data());
+  std::shared_ptr<const PreparedWeight> weight;
+  prepare_matmul(
+      kCpu, {.b = layer.weight.data(), .n = layer.geometry.out_channels, .k = window, .prepared = &weight});
+  const Matmul<float> p{.a = x.data(),
+                        .bias = layer.bias.data(),
+                        .c = y.data(),
+                        .m = layer.outputs,
+                        .n = layer.geometry.out_channels,
+                        .k = window,
+                        .activation = Activation::relu,
+                        .prepared = weight.get()};
+  for (auto _ : state) matmul(kCpu, p);
   bench::set_rate(state, "GFLOP/s", layer.flops());
 }
 
@@ -53,7 +72,16 @@ void max_pool(benchmark::State& state) {
   const int64_t pictures = state.range(0);
   const auto x = bench::random_values(pictures * 112 * 112 * 64, 1);
   std::vector<float> y(static_cast<size_t>(pictures * 56 * 56 * 64));
-  for (auto _ : state) max_pool2d(kCpu, {x.data(), y.data(), pictures, 112, 112, 64, 3, 2, 1});
+  for (auto _ : state)
+    max_pool2d(kCpu, {.x = x.data(),
+                      .y = y.data(),
+                      .n = pictures,
+                      .h = 112,
+                      .w = 112,
+                      .c = 64,
+                      .kernel = 3,
+                      .stride = 2,
+                      .padding = 1});
   bench::set_rate(state, "GB/s", 4.0 * static_cast<double>(x.size() + y.size()));
 }
 

@@ -1,10 +1,9 @@
-// Matmul and PackedLinear at the shapes of ViT-B/16 (one frame and eight) and of decode steps, as a fraction
+// Products, with prepared weights and without, at the shapes of ViT-B/16 (one frame and eight) and of decode steps, as a fraction
 // of the FMA rate that a loop on registers reaches on the same threads.
 #include <chrono>
 
 #include "bench/common.h"
 #include "tensor/kernels/matmul.h"
-#include "tensor/kernels/packed_linear.h"
 #include "tensor/parallel.h"
 
 #if defined(CLIPCAP_X86)
@@ -111,7 +110,8 @@ struct Data {
 
 void linear_forward(benchmark::State& state) {  // y = x W^T
   Data d(state);
-  const Matmul<float> p{d.x.data(), d.w.data(), d.y.data(), 1, d.m, d.n, d.k, 0, 0, 0, false, true, false};
+  const Matmul<float> p{
+      .a = d.x.data(), .b = d.w.data(), .c = d.y.data(), .m = d.m, .n = d.n, .k = d.k, .b_transposed = true};
   peak_flops();
   for (auto _ : state) matmul(kCpu, p);
   report(state, d.m, d.n, d.k);
@@ -119,7 +119,7 @@ void linear_forward(benchmark::State& state) {  // y = x W^T
 
 void linear_backward_x(benchmark::State& state) {  // dx = dy W
   Data d(state);
-  const Matmul<float> p{d.y.data(), d.w.data(), d.x.data(), 1, d.m, d.k, d.n, 0, 0, 0, false, false, false};
+  const Matmul<float> p{.a = d.y.data(), .b = d.w.data(), .c = d.x.data(), .m = d.m, .n = d.k, .k = d.n};
   peak_flops();
   for (auto _ : state) matmul(kCpu, p);
   report(state, d.m, d.n, d.k);
@@ -127,7 +127,8 @@ void linear_backward_x(benchmark::State& state) {  // dx = dy W
 
 void linear_backward_w(benchmark::State& state) {  // dW = dy^T x
   Data d(state);
-  const Matmul<float> p{d.y.data(), d.x.data(), d.w.data(), 1, d.n, d.k, d.m, 0, 0, 0, true, false, false};
+  const Matmul<float> p{
+      .a = d.y.data(), .b = d.x.data(), .c = d.w.data(), .m = d.n, .n = d.k, .k = d.m, .a_transposed = true};
   peak_flops();
   for (auto _ : state) matmul(kCpu, p);
   report(state, d.m, d.n, d.k);
@@ -136,16 +137,26 @@ void linear_backward_w(benchmark::State& state) {  // dW = dy^T x
 void packed_linear(benchmark::State& state) {
   Data d(state);
   const std::vector<float> bias = bench::random_values(d.n, 3);
-  const PackedLinear layer(d.w.data(), bias.data(), d.n, d.k, Activation::quick_gelu, false);
-  layer.run(d.x.data(), d.m, nullptr, d.y.data());
+  std::shared_ptr<const PreparedWeight> weight;
+  prepare_matmul(kCpu, {.b = d.w.data(), .n = d.n, .k = d.k, .prepared = &weight});
+  const Matmul<float> p{.a = d.x.data(),
+                        .bias = bias.data(),
+                        .c = d.y.data(),
+                        .m = d.m,
+                        .n = d.n,
+                        .k = d.k,
+                        .activation = Activation::quick_gelu,
+                        .prepared = weight.get()};
+  matmul(kCpu, p);
   peak_flops();
-  for (auto _ : state) layer.run(d.x.data(), d.m, nullptr, d.y.data());
+  for (auto _ : state) matmul(kCpu, p);
   report(state, d.m, d.n, d.k);
 }
 
 void plain_reference(benchmark::State& state) {
   Data d(state);
-  const Matmul<float> p{d.x.data(), d.w.data(), d.y.data(), 1, d.m, d.n, d.k, 0, 0, 0, false, true, false};
+  const Matmul<float> p{
+      .a = d.x.data(), .b = d.w.data(), .c = d.y.data(), .m = d.m, .n = d.n, .k = d.k, .b_transposed = true};
   for (auto _ : state) reference::matmul(p);
   report(state, d.m, d.n, d.k);
 }

@@ -34,19 +34,27 @@ Tensor Conv2d::forward(const Tensor& x, const Tensor& residual) const {
   }
   const Tensor y = residual.defined() ? residual : Tensor::empty(shape, x.dtype(), x.device());
   if (packed_) {
-    CHECK(x.device().is_cpu(), "Conv2d: packed for the CPU, x is on ", x.device());
-    packed_->run(x.data<float>(), x.dim(0), x.dim(1), x.dim(2), data_or_null<float>(residual),
-                 y.data<float>());
-    return y;
+    CHECK(x.device().is_cpu() && x.dtype() == DType::f32, "Conv2d: packed for f32 on the CPU, x is ",
+          x.dtype(), " on ", x.device());
+  } else {
+    check_same_kind("Conv2d", x, weight.value());
   }
-  check_same_kind("Conv2d", x, weight.value());
-  const Tensor w = weight.value().contiguous();
-  const Tensor b = bias.value().contiguous();
+  const Tensor w = packed_ ? Tensor() : weight.value().contiguous();
+  const Tensor b = packed_ ? packed_bias_ : bias.value().contiguous();
   visit_compute_dtype("Conv2d", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const Conv2dFwd<T> p{x.data<T>(), w.data<T>(),  b.data<T>(), data_or_null<T>(residual),
-                         y.data<T>(), x.dim(0),     x.dim(1),    x.dim(2),
-                         g,           options_.relu};
+    Conv2dFwd<T> p{};
+    p.x = x.data<T>();
+    p.weight = data_or_null<T>(w);
+    p.bias = b.data<T>();
+    p.residual = data_or_null<T>(residual);
+    p.y = y.data<T>();
+    p.n = x.dim(0);
+    p.h = x.dim(1);
+    p.w = x.dim(2);
+    p.geometry = g;
+    p.relu = options_.relu;
+    p.prepared = packed_.get();
     conv2d_fwd(x.device(), p);
   });
   return y;
@@ -55,9 +63,12 @@ Tensor Conv2d::forward(const Tensor& x, const Tensor& residual) const {
 bool Conv2d::pack() {
   if (packed_ || weight.dtype() != DType::f32 || !weight.value().device().is_cpu()) return false;
   const Tensor w = weight.value().contiguous();
-  const Tensor b = bias.value().contiguous();
-  packed_ = std::make_shared<PackedConv2d>(w.data<float>(), b.data<float>(), geometry_, options_.relu,
-                                           options_.residual);
+  PrepareConv2d<float> p{};
+  p.weight = w.data<float>();
+  p.geometry = geometry_;
+  p.prepared = &packed_;
+  prepare_conv2d(kCpu, p);
+  packed_bias_ = bias.value().contiguous();
   weight = Variable();
   bias = Variable();
   return true;

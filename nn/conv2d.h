@@ -39,7 +39,8 @@ class Conv2d : public Module {
  private:
   Conv2dGeometry geometry_;
   Conv2dOptions options_;
-  std::shared_ptr<const PackedConv2d> packed_;
+  std::shared_ptr<const PreparedWeight> packed_;
+  Tensor packed_bias_;  // [O]
 };
 
 }  // namespace clipcap::nn

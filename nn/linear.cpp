@@ -24,18 +24,8 @@ Variable Linear::forward(const Variable& x, const Variable& residual) const {
   }
   if (packed_) {
     CHECK(NoGrad::active(), "Linear: packed for inference; run it under NoGrad");
-    CHECK(x.dim(-1) == in_features_ && x.dtype() == DType::f32, "Linear: x is ", x.dtype(), ' ', x.shape(),
-          "; expected [..., ", in_features_, "]");
-    const Tensor input = x.value().contiguous();
-    Shape shape = x.shape();
-    shape.set(-1, out_features_);
-    const Tensor y = Tensor::empty(shape);
-    const Tensor other = residual.defined() ? residual.value().contiguous() : Tensor();
-    if (y.numel() > 0) {
-      packed_->run(input.data<float>(), y.numel() / out_features_,
-                   other.defined() ? other.data<float>() : nullptr, y.data<float>());
-    }
-    return Variable(y);
+    const Tensor other = residual.defined() ? residual.value() : Tensor();
+    return Variable(ops::linear(x.value(), *packed_, {packed_bias_, options_.activation, other}));
   }
   Variable y = options_.activation == Activation::none
                    ? diff::linear(x, weight, bias)
@@ -45,11 +35,8 @@ Variable Linear::forward(const Variable& x, const Variable& residual) const {
 
 bool Linear::pack() {
   if (packed_ || weight.dtype() != DType::f32 || !weight.value().device().is_cpu()) return false;
-  const Tensor w = weight.value().contiguous();
-  const Tensor b = bias.defined() ? bias.value().contiguous() : Tensor();
-  packed_ =
-      std::make_shared<PackedLinear>(w.data<float>(), b.defined() ? b.data<float>() : nullptr, out_features_,
-                                     in_features_, options_.activation, options_.residual);
+  packed_ = std::make_shared<const ops::PreparedLinear>(ops::prepare_linear(weight.value()));
+  if (bias.defined()) packed_bias_ = bias.value();
   weight = Variable();
   bias = Variable();
   return true;

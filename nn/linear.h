@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "nn/module.h"
-#include "tensor/kernels/packed_linear.h"
+#include "tensor/ops.h"
 
 namespace clipcap::nn {
 
@@ -38,7 +38,8 @@ class Linear : public Module {
   int64_t in_features_ = 0;
   int64_t out_features_ = 0;
   LinearOptions options_;
-  std::shared_ptr<const PackedLinear> packed_;
+  std::shared_ptr<const ops::PreparedLinear> packed_;
+  Tensor packed_bias_;  // [N] or undefined
 };
 
 }  // namespace clipcap::nn

@@ -38,7 +38,7 @@ void AdamW::step(double lr, double grad_scale) {
     tensors.push_back(tensor);
   }
   if (tensors.empty()) return;
-  Adamw<float> p{};
+  AdamwStep<float> p{};
   p.tensors = tensors.data();
   p.count = static_cast<int64_t>(tensors.size());
   p.lr = lr;

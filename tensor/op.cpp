@@ -74,6 +74,8 @@ std::span<const OpInfo* const> all_ops() {
       &matmul,
       &max_pool2d,
       &mean_pool2d,
+      &prepare_conv2d,
+      &prepare_matmul,
       &softmax_fwd,
       &strided_copy,
       &sum_middle,

@@ -149,35 +149,99 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
   return y;
 }
 
+namespace {
+
+// x [...,K]: its rows, and the shape [...,N] of its product with a weight [N,K].
+struct LinearShape {
+  int64_t rows = 1;
+  Shape y;
+  LinearShape(const Tensor& x, int64_t n, int64_t k) : y(x.shape()) {
+    CHECK(x.rank() >= 1 && x.dim(-1) == k, "linear: x is ", x.shape(), ", weight ", Shape({n, k}),
+          "; expected [..., K] and [N,K]");
+    for (int i = 0; i + 1 < x.rank(); ++i) rows *= x.dim(i);
+    y.set(-1, n);
+  }
+};
+
+void check_bias(const Tensor& x, const Tensor& bias, int64_t n) {
+  if (!bias.defined()) return;
+  check_same_kind("linear", x, bias);
+  CHECK(bias.shape() == Shape({n}), "linear: bias is ", bias.shape(), "; expected [", n, "]");
+}
+
+}  // namespace
+
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   check_same_kind("linear", x, weight);
-  CHECK(x.rank() >= 1 && weight.rank() == 2 && x.dim(-1) == weight.dim(1), "linear: x is ", x.shape(),
-        ", weight ", weight.shape(), "; expected [..., K] and [N,K]");
-  Shape shape = x.shape();
-  shape.set(-1, weight.dim(0));
-  const int64_t rows =
-      x.dim(-1) == 0 ? shape.numel() / std::max<int64_t>(1, weight.dim(0)) : x.numel() / x.dim(-1);
-  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  CHECK(weight.rank() == 2, "linear: weight is ", weight.shape(), "; expected [N,K]");
+  const LinearShape shape(x, weight.dim(0), weight.dim(1));
+  check_bias(x, bias, weight.dim(0));
+  Tensor y = Tensor::empty(shape.y, x.dtype(), x.device());
   if (y.numel() == 0) return y;
-  if (bias.defined()) {
-    CHECK(bias.shape() == Shape({weight.dim(0)}), "linear: bias is ", bias.shape(), ", weight ",
-          weight.shape());
-    y.copy_from(bias.expand(shape));
-  }
   const Tensor input = x.contiguous();
   const Tensor w = weight.contiguous();
+  const Tensor b = bias.defined() ? bias.contiguous() : Tensor();
   visit_compute_dtype("linear", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     Matmul<T> p{};
     p.a = input.data<T>();
     p.b = w.data<T>();
+    p.bias = data_or_null<T>(b);
     p.c = y.data<T>();
-    p.batch = 1;
-    p.m = rows;
+    p.m = shape.rows;
     p.n = weight.dim(0);
     p.k = weight.dim(1);
     p.b_transposed = true;
-    p.accumulate = bias.defined();
+    clipcap::matmul(x.device(), p);
+  });
+  return y;
+}
+
+PreparedLinear prepare_linear(const Tensor& weight) {
+  CHECK(weight.defined() && weight.rank() == 2, "prepare_linear: expected a weight [N,K]");
+  PreparedLinear result{nullptr, weight.dim(0), weight.dim(1), weight.dtype(), weight.device()};
+  const Tensor w = weight.contiguous();
+  visit_compute_dtype("prepare_linear", weight.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    PrepareMatmul<T> p{};
+    p.b = w.data<T>();
+    p.n = result.n;
+    p.k = result.k;
+    p.prepared = &result.weight;
+    prepare_matmul(weight.device(), p);
+  });
+  return result;
+}
+
+Tensor linear(const Tensor& x, const PreparedLinear& weight, const Epilogue& epilogue) {
+  CHECK(x.defined() && x.dtype() == weight.dtype && x.device() == weight.device, "linear: x is ", x.dtype(),
+        " on ", x.device(), ", weight prepared for ", weight.dtype, " on ", weight.device);
+  const LinearShape shape(x, weight.n, weight.k);
+  check_bias(x, epilogue.bias, weight.n);
+  Tensor residual;
+  if (epilogue.residual.defined()) {
+    check_same_kind("linear", x, epilogue.residual);
+    CHECK(epilogue.residual.shape() == shape.y, "linear: residual is ", epilogue.residual.shape(),
+          "; expected ", shape.y);
+    residual = epilogue.residual.contiguous();
+  }
+  Tensor y = Tensor::empty(shape.y, x.dtype(), x.device());
+  if (y.numel() == 0) return y;
+  const Tensor input = x.contiguous();
+  const Tensor bias = epilogue.bias.defined() ? epilogue.bias.contiguous() : Tensor();
+  visit_compute_dtype("linear", x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    Matmul<T> p{};
+    p.a = input.data<T>();
+    p.bias = data_or_null<T>(bias);
+    p.residual = data_or_null<T>(residual);
+    p.c = y.data<T>();
+    p.m = shape.rows;
+    p.n = weight.n;
+    p.k = weight.k;
+    p.b_transposed = true;
+    p.activation = epilogue.activation;
+    p.prepared = weight.weight.get();
     clipcap::matmul(x.device(), p);
   });
   return y;

@@ -2,7 +2,11 @@
 // Floating ops take f32, bf16 or f64, as far as the tensors' device has kernels for them (tensor/op.h).
 #pragma once
 
+#include <memory>
+
+#include "tensor/kernels/activation.h"
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/prepared_weight.h"
 #include "tensor/tensor.h"
 
 namespace clipcap {
@@ -51,6 +55,23 @@ void add_in_place(const Tensor& target, const Tensor& x);
                             bool transpose_b = false);
 /// x [..., K] times weight [N,K] transposed, plus bias [N] if defined: [..., N].
 [[nodiscard]] Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+/// The weight [N,K] of a linear layer made ready for its device's products (tensor/kernels/matmul.h).
+struct PreparedLinear {
+  std::shared_ptr<const PreparedWeight> weight;
+  int64_t n = 0;
+  int64_t k = 0;
+  DType dtype = DType::f32;
+  Device device;
+};
+/// What follows the product: f(x W^T + bias) + residual. Bias [N] and residual [..., N] may be undefined.
+struct Epilogue {
+  Tensor bias = {};
+  Activation activation = Activation::none;
+  Tensor residual = {};
+};
+[[nodiscard]] PreparedLinear prepare_linear(const Tensor& weight);
+[[nodiscard]] Tensor linear(const Tensor& x, const PreparedLinear& weight, const Epilogue& epilogue);
 
 [[nodiscard]] Tensor concat(std::span<const Tensor> parts, int dim);
 /// Rows of table [V, ...] picked by ids (i32, any shape [..]): [.., ...].

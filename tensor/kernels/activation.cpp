@@ -17,22 +17,26 @@ Op<BiasActivationBwd> bias_activation_bwd{"bias_activation_bwd", bias_activation
                                           reference::bias_activation_bwd};
 
 namespace reference {
-namespace {
 
-template <class T>
-T value(T z, Activation activation) {
+template <class R>
+R activate(R z, Activation activation) {
   switch (activation) {
     case Activation::relu:
-      return z < 0 ? T{0} : z;  // a NaN stays
+      return z < 0 ? R{0} : z;  // a NaN stays
     case Activation::gelu:
-      return z * T{0.5} * (1 + std::erf(z * static_cast<T>(M_SQRT1_2)));
+      return z * R{0.5} * (1 + std::erf(z * static_cast<R>(M_SQRT1_2)));
     case Activation::quick_gelu:
-      return z / (1 + std::exp(static_cast<T>(-1.702) * z));
+      return z / (1 + std::exp(static_cast<R>(-1.702) * z));
     case Activation::none:
       break;
   }
   return z;
 }
+
+template float activate(float, Activation);
+template double activate(double, Activation);
+
+namespace {
 
 template <class T>
 T slope(T z, Activation activation) {
@@ -59,7 +63,7 @@ template <class T>
 void bias_activation_fwd(const BiasActivationFwd<T>& p) {
   for (int64_t i = 0; i < p.rows * p.dim; ++i) {
     p.y[i] = static_cast<T>(
-        value(real(p.x[i]) + (p.bias != nullptr ? real(p.bias[i % p.dim]) : Real<T>{0}), p.activation));
+        activate(real(p.x[i]) + (p.bias != nullptr ? real(p.bias[i % p.dim]) : Real<T>{0}), p.activation));
   }
 }
 

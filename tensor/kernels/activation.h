@@ -23,24 +23,24 @@ enum class Activation { none, relu, gelu, quick_gelu };
 
 template <class T>
 struct BiasActivationFwd {
-  const T* x;     // [N,D]
-  const T* bias;  // [D] or null
-  T* y;           // [N,D]
-  int64_t rows;   // N
-  int64_t dim;    // D
-  Activation activation;
+  const T* x = nullptr;     // [N,D]
+  const T* bias = nullptr;  // [D] or null
+  T* y = nullptr;           // [N,D]
+  int64_t rows = 0;         // N
+  int64_t dim = 0;          // D
+  Activation activation = Activation::none;
 };
 
 template <class T>
 struct BiasActivationBwd {
-  const T* dy;    // [N,D]
-  const T* x;     // [N,D] before the bias
-  const T* bias;  // [D] or null
-  T* dx;          // [N,D]
-  T* dbias;       // [D] or null; overwritten
-  int64_t rows;
-  int64_t dim;
-  Activation activation;
+  const T* dy = nullptr;    // [N,D]
+  const T* x = nullptr;     // [N,D] before the bias
+  const T* bias = nullptr;  // [D] or null
+  T* dx = nullptr;          // [N,D]
+  T* dbias = nullptr;       // [D] or null; overwritten
+  int64_t rows = 0;
+  int64_t dim = 0;
+  Activation activation = Activation::none;
 };
 
 /// Operations that an activation costs, an exponential or error function counted as ten.
@@ -68,6 +68,9 @@ extern Op<BiasActivationFwd> bias_activation_fwd;
 extern Op<BiasActivationBwd> bias_activation_bwd;
 
 namespace reference {
+/// f(z), for float and double.
+template <class R>
+[[nodiscard]] R activate(R z, Activation activation);
 template <class T>
 void bias_activation_fwd(const BiasActivationFwd<T>& p);
 template <class T>

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "tensor/kernels/onednn.h"
 #include "tensor/parallel.h"
@@ -25,46 +26,67 @@ void check_geometry(const Conv2dGeometry& g) {
         g.stride, ", padding ", g.padding, " for a kernel of ", g.kernel_h, " x ", g.kernel_w);
 }
 
-}  // namespace
-
-struct PackedConv2d::Impl {
-  struct Key {
-    int64_t n = 0;
-    int64_t h = 0;
-    int64_t w = 0;
-    int threads = 0;
-    bool operator==(const Key&) const = default;
-  };
-  struct Compiled {
-    dnnl::convolution_forward primitive;
-    memory weight;
-    memory::desc x;
-    memory::desc y;
-    memory::desc scratch;
-  };
-
-  Conv2dGeometry geometry;
+// All that a compiled primitive depends on, but the layer.
+struct Key {
+  int64_t n = 0;
+  int64_t h = 0;
+  int64_t w = 0;
+  bool bias = false;
+  bool sum = false;  // adds to what y holds
   bool relu = false;
-  bool residual = false;
-  memory weight;  // in the format of the primitive compiled last; [O,C,KH,KW] before the first
-  memory bias;
-  onednn::PrimitiveCache<Key, Compiled, 8> cache;
+  int threads = 0;
+  bool operator==(const Key&) const = default;
+};
 
-  [[nodiscard]] dnnl::convolution_forward::primitive_desc describe(int64_t n, int64_t h, int64_t w) const {
+struct Compiled {
+  dnnl::convolution_forward primitive;
+  memory weight;
+  memory::desc x, bias, y, scratch;
+};
+
+// A layer's weight in oneDNN's own format, with the primitives that were compiled for it. The format is known
+// only when the size of the pictures is, so the first run reorders it.
+class BlockedConvolution : public PreparedWeight {
+ public:
+  explicit BlockedConvolution(const PrepareConv2d<float>& p) : geometry(p.geometry) {
+    check_geometry(geometry);
     const Conv2dGeometry& g = geometry;
-    const int64_t out_h = window_positions(h, g.kernel_h, g.stride, g.padding);
-    const int64_t out_w = window_positions(w, g.kernel_w, g.stride, g.padding);
+    const memory::dims dims{g.out_channels, g.in_channels, g.kernel_h, g.kernel_w};
+    weight_ = memory(onednn::floats(dims, Tag::oihw), onednn::engine());
+    std::memcpy(weight_.get_data_handle(), p.weight, weight_.get_desc().get_size());
+  }
+  [[nodiscard]] size_t bytes() const override { return weight_.get_desc().get_size(); }
+
+  std::shared_ptr<const Compiled> compiled(const Key& key) const {
+    return cache_.get(key, [&] {
+      const dnnl::convolution_forward::primitive_desc description = describe(key);
+      return Compiled{dnnl::convolution_forward(description),
+                      weight_in(description.weights_desc()),
+                      description.src_desc(),
+                      description.bias_desc(),
+                      description.dst_desc(),
+                      description.scratchpad_desc()};
+    });
+  }
+
+  const Conv2dGeometry geometry;
+
+ private:
+  [[nodiscard]] dnnl::convolution_forward::primitive_desc describe(const Key& key) const {
+    const Conv2dGeometry& g = geometry;
+    const int64_t out_h = window_positions(key.h, g.kernel_h, g.stride, g.padding);
+    const int64_t out_w = window_positions(key.w, g.kernel_w, g.stride, g.padding);
     // oneDNN always lists sizes as N, C, H, W; the tag says in which order they lie in memory.
-    const memory::desc x = onednn::floats({n, g.in_channels, h, w}, Tag::nhwc);
-    const memory::desc y = onednn::floats({n, g.out_channels, out_h, out_w}, Tag::nhwc);
+    const memory::desc x = onednn::floats({key.n, g.in_channels, key.h, key.w}, Tag::nhwc);
+    const memory::desc y = onednn::floats({key.n, g.out_channels, out_h, out_w}, Tag::nhwc);
     const memory::desc any =
         onednn::floats({g.out_channels, g.in_channels, g.kernel_h, g.kernel_w}, Tag::any);
-    const memory::desc b = bias ? bias.get_desc() : memory::desc();
+    const memory::desc b = key.bias ? onednn::floats({g.out_channels}, Tag::a) : memory::desc();
     const memory::dims strides{g.stride, g.stride};
     const memory::dims padding{g.padding, g.padding};
     dnnl::post_ops epilogue;
-    if (residual) epilogue.append_sum(1.0F);
-    if (relu) onednn::append_activation(epilogue, Activation::relu);
+    if (key.sum) epilogue.append_sum(1.0F);
+    if (key.relu) onednn::append_activation(epilogue, Activation::relu);
     const dnnl::primitive_attr attributes = onednn::attributes(epilogue);
     constexpr auto kKind = dnnl::prop_kind::forward_inference;
     constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
@@ -76,113 +98,110 @@ struct PackedConv2d::Impl {
 #endif
   }
 
-  // The weight in `format`; reordering moves numbers and changes none.
-  memory weight_in(const memory::desc& format) {
-    if (weight.get_desc() != format) {
+  // The weight in `format`; reordering moves numbers and changes none. Runs under the cache's lock.
+  memory weight_in(const memory::desc& format) const {
+    if (weight_.get_desc() != format) {
       memory fresh(format, onednn::engine());
-      dnnl::reorder(weight, fresh).execute(onednn::stream(), weight, fresh);
+      dnnl::reorder(weight_, fresh).execute(onednn::stream(), weight_, fresh);
       onednn::stream().wait();
-      weight = fresh;
+      weight_ = fresh;
     }
-    return weight;
+    return weight_;
   }
 
-  std::shared_ptr<const Compiled> compiled(int64_t n, int64_t h, int64_t w) {
-    return cache.get({n, h, w, onednn::share_threads()}, [&] {
-      const dnnl::convolution_forward::primitive_desc description = describe(n, h, w);
-      return Compiled{dnnl::convolution_forward(description), weight_in(description.weights_desc()),
-                      description.src_desc(), description.dst_desc(), description.scratchpad_desc()};
-    });
-  }
+  mutable memory weight_;  // in the format of the primitive compiled last; [O,C,KH,KW] before the first
+  mutable onednn::PrimitiveCache<Key, Compiled, 8> cache_;
 };
 
-PackedConv2d::PackedConv2d(const float* weight, const float* bias, const Conv2dGeometry& geometry, bool relu,
-                           bool residual)
-    : impl_(std::make_unique<Impl>()) {
-  check_geometry(geometry);
-  impl_->geometry = geometry;
-  impl_->relu = relu;
-  impl_->residual = residual;
-  const auto copied = [](const float* values, const memory::dims& dims, Tag tag) {
-    memory copy(onednn::floats(dims, tag), onednn::engine());
-    std::memcpy(copy.get_data_handle(), values, copy.get_desc().get_size());
-    return copy;
-  };
-  try {
-    impl_->weight =
-        copied(weight, {geometry.out_channels, geometry.in_channels, geometry.kernel_h, geometry.kernel_w},
-               Tag::oihw);
-    if (bias != nullptr) impl_->bias = copied(bias, {geometry.out_channels}, Tag::a);
-  } catch (const dnnl::error& error) {
-    fail("conv2d: weight [", geometry.out_channels, ", ", geometry.in_channels, ", ", geometry.kernel_h, ", ",
-         geometry.kernel_w, "]: oneDNN: ", error.what());
-  }
+template <class T>
+void check_pictures(const Conv2dFwd<T>& p) {
+  check_geometry(p.geometry);
+  const Conv2dGeometry& g = p.geometry;
+  CHECK(window_positions(p.h, g.kernel_h, g.stride, g.padding) >= 1 &&
+            window_positions(p.w, g.kernel_w, g.stride, g.padding) >= 1,
+        "conv2d: a picture of ", p.h, " x ", p.w, " under a kernel of ", g.kernel_h, " x ", g.kernel_w,
+        ", padding ", g.padding);
 }
 
-PackedConv2d::~PackedConv2d() = default;
-PackedConv2d::PackedConv2d(PackedConv2d&& other) noexcept = default;
-PackedConv2d& PackedConv2d::operator=(PackedConv2d&& other) noexcept = default;
-
-const Conv2dGeometry& PackedConv2d::geometry() const { return impl_->geometry; }
-
-void PackedConv2d::run(const float* x, int64_t n, int64_t h, int64_t w, const float* residual,
-                       float* y) const {
-  Impl& impl = *impl_;
-  const Conv2dGeometry& g = impl.geometry;
-  CHECK((residual != nullptr) == impl.residual || n <= 0, "conv2d: residual ",
-        residual != nullptr ? "given" : "missing", " but it was built ", impl.residual ? "with" : "without",
-        " one");
-  const int64_t out_h = window_positions(h, g.kernel_h, g.stride, g.padding);
-  const int64_t out_w = window_positions(w, g.kernel_w, g.stride, g.padding);
-  CHECK(out_h >= 1 && out_w >= 1, "conv2d: a picture of ", h, " x ", w, " under a kernel of ", g.kernel_h,
-        " x ", g.kernel_w, ", padding ", g.padding);
-  if (n <= 0) return;
-  const OpScope scope([&] {
-    Conv2dFwd<float> call{};
-    call.residual = residual;
-    call.n = n;
-    call.h = h;
-    call.w = w;
-    call.geometry = g;
-    return OpCall{"packed_conv2d", kCpu, DType::f32, cost(call)};
-  });
-  if (residual != nullptr && residual != y) {
-    parallel_for(n * out_h * out_w * g.out_channels, 1 << 16, [&](int64_t begin, int64_t end) {
-      std::memcpy(y + begin, residual + begin, static_cast<size_t>(end - begin) * sizeof(float));
+void run(const Conv2dFwd<float>& p, const BlockedConvolution& prepared) {
+  const Conv2dGeometry& g = p.geometry;
+  if (p.residual != nullptr && p.residual != p.y) {
+    const int64_t count = p.n * window_positions(p.h, g.kernel_h, g.stride, g.padding) *
+                          window_positions(p.w, g.kernel_w, g.stride, g.padding) * g.out_channels;
+    parallel_for(count, 1 << 16, [&](int64_t begin, int64_t end) {
+      std::memcpy(p.y + begin, p.residual + begin, static_cast<size_t>(end - begin) * sizeof(float));
     });
   }
+  Key key;
+  key.n = p.n;
+  key.h = p.h;
+  key.w = p.w;
+  key.bias = p.bias != nullptr;
+  key.sum = p.residual != nullptr;
+  key.relu = p.relu;
+  key.threads = onednn::share_threads();
+  const std::shared_ptr<const Compiled> compiled = prepared.compiled(key);
+  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn::read_only(compiled->x, p.x)},
+                                            {DNNL_ARG_WEIGHTS, compiled->weight},
+                                            {DNNL_ARG_DST, memory(compiled->y, onednn::engine(), p.y)},
+                                            {DNNL_ARG_SCRATCHPAD, onednn::scratchpad(compiled->scratch)}};
+  if (key.bias) arguments.emplace(DNNL_ARG_BIAS, onednn::read_only(compiled->bias, p.bias));
+  compiled->primitive.execute(onednn::stream(), arguments);
+  onednn::stream().wait();
+}
+
+void conv2d_fwd_cpu(const Conv2dFwd<float>& p) {
+  const Conv2dGeometry& g = p.geometry;
+  check_pictures(p);
   try {
-    const std::shared_ptr<const Impl::Compiled> compiled = impl.compiled(n, h, w);
-    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn::read_only(compiled->x, x)},
-                                              {DNNL_ARG_WEIGHTS, compiled->weight},
-                                              {DNNL_ARG_DST, memory(compiled->y, onednn::engine(), y)},
-                                              {DNNL_ARG_SCRATCHPAD, onednn::scratchpad(compiled->scratch)}};
-    if (impl.bias) arguments.emplace(DNNL_ARG_BIAS, impl.bias);
-    compiled->primitive.execute(onednn::stream(), arguments);
-    onednn::stream().wait();
+    if (p.prepared == nullptr) {
+      if (p.n <= 0) return;
+      PrepareConv2d<float> once;
+      once.weight = p.weight;
+      once.geometry = g;
+      return run(p, BlockedConvolution(once));
+    }
+    const auto* prepared = dynamic_cast<const BlockedConvolution*>(p.prepared);
+    CHECK(prepared != nullptr && prepared->geometry == g,
+          "conv2d: the weight was prepared for another device, dtype or geometry");
+    if (p.n > 0) run(p, *prepared);
   } catch (const dnnl::error& error) {
-    fail("conv2d: x [", n, ", ", h, ", ", w, ", ", g.in_channels, "], weight [", g.out_channels, ", ",
+    fail("conv2d: x [", p.n, ", ", p.h, ", ", p.w, ", ", g.in_channels, "], weight [", g.out_channels, ", ",
          g.in_channels, ", ", g.kernel_h, ", ", g.kernel_w, "]: oneDNN: ", error.what());
   }
 }
 
-namespace {
-
-void conv2d_fwd_cpu(const Conv2dFwd<float>& p) {
-  PackedConv2d(p.weight, p.bias, p.geometry, p.relu, p.residual != nullptr)
-      .run(p.x, p.n, p.h, p.w, p.residual, p.y);
+void prepare_conv2d_cpu(const PrepareConv2d<float>& p) {
+  *p.prepared = std::make_shared<const BlockedConvolution>(p);
 }
 
 }  // namespace
 
 Op<Conv2dFwd> conv2d_fwd{"conv2d_fwd", conv2d_fwd_cpu, reference::conv2d_fwd, reference::conv2d_fwd,
                          reference::conv2d_fwd};
+Op<PrepareConv2d> prepare_conv2d{"prepare_conv2d", prepare_conv2d_cpu, reference::prepare_conv2d,
+                                 reference::prepare_conv2d, reference::prepare_conv2d};
 
 namespace reference {
+namespace {
+
+std::vector<int64_t> sizes_of(const Conv2dGeometry& g) {
+  return {g.out_channels, g.in_channels, g.kernel_h, g.kernel_w};
+}
+
+}  // namespace
 
 template <class T>
 void conv2d_fwd(const Conv2dFwd<T>& p) {
   const Conv2dGeometry& g = p.geometry;
+  check_pictures(p);
+  const T* all_weights = p.weight;
+  if (p.prepared != nullptr) {
+    const auto* plain = dynamic_cast<const PlainWeight<T>*>(p.prepared);
+    CHECK(plain != nullptr && plain->sizes == sizes_of(g),
+          "conv2d: the weight was prepared for another device, dtype or geometry");
+    all_weights = plain->values.data();
+  }
   const int64_t out_h = window_positions(p.h, g.kernel_h, g.stride, g.padding);
   const int64_t out_w = window_positions(p.w, g.kernel_w, g.stride, g.padding);
   for (int64_t at = 0; at < p.n * out_h * out_w; ++at) {
@@ -197,7 +216,7 @@ void conv2d_fwd(const Conv2dFwd<T>& p) {
           const int64_t column = left + v;
           if (row < 0 || row >= p.h || column < 0 || column >= p.w) continue;
           const T* pixel = p.x + ((n * p.h + row) * p.w + column) * g.in_channels;
-          const T* weight = p.weight + (o * g.in_channels * g.kernel_h + u) * g.kernel_w + v;
+          const T* weight = all_weights + (o * g.in_channels * g.kernel_h + u) * g.kernel_w + v;
           for (int64_t c = 0; c < g.in_channels; ++c) {
             total += real(pixel[c]) * real(weight[c * g.kernel_h * g.kernel_w]);
           }
@@ -210,9 +229,18 @@ void conv2d_fwd(const Conv2dFwd<T>& p) {
   }
 }
 
+template <class T>
+void prepare_conv2d(const PrepareConv2d<T>& p) {
+  check_geometry(p.geometry);
+  *p.prepared = std::make_shared<const PlainWeight<T>>(p.weight, sizes_of(p.geometry));
+}
+
 template void conv2d_fwd(const Conv2dFwd<float>&);
 template void conv2d_fwd(const Conv2dFwd<double>&);
 template void conv2d_fwd(const Conv2dFwd<bfloat16>&);
+template void prepare_conv2d(const PrepareConv2d<float>&);
+template void prepare_conv2d(const PrepareConv2d<double>&);
+template void prepare_conv2d(const PrepareConv2d<bfloat16>&);
 
 }  // namespace reference
 }  // namespace clipcap

@@ -6,17 +6,21 @@
 // Shapes     x [N,H,W,C]; weight [O,C,KH,KW]; bias [O]; residual, y [N,H',W',O],
 //            H' = floor((H + 2p - KH) / s) + 1. N = 0 is allowed.
 // Layout     contiguous, channels last; y may be residual, not x.
+// Prepared   a weight made ready once by prepare_conv2d, as for products (tensor/kernels/matmul.h). Without
+//            one, conv2d_fwd does that in every call.
 // Numerics   float accumulation, in an order chosen by the library (oneDNN) from the shape, the instruction
 //            set and the thread count. ReLU is the library's maximum with 0, which turns a NaN into 0 (the
 //            reference keeps it); without ReLU a NaN shows.
+// Errors     a geometry that is not possible, a window that fits nowhere, or a weight prepared for another
+//            device, dtype or geometry throws Error.
 // Determinism bitwise for one thread count.
 // Cost       2*N*H'*W'*O*C*KH*KW FLOPs; reads 4*(N*H*W*C + O*C*KH*KW) bytes, writes 4*N*H'*W'*O.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 
+#include "tensor/kernels/prepared_weight.h"
 #include "tensor/op.h"
 
 namespace clipcap {
@@ -30,6 +34,7 @@ struct Conv2dGeometry {
   int64_t stride = 1;   // both ways
   int64_t padding = 0;  // zeros on every side, fewer than the kernel has rows and columns
 
+  bool operator==(const Conv2dGeometry&) const = default;
   [[nodiscard]] int64_t weights() const { return out_channels * in_channels * kernel_h * kernel_w; }
 };
 
@@ -43,16 +48,24 @@ struct Conv2dGeometry {
 
 template <class T>
 struct Conv2dFwd {
-  const T* x;         // [N,H,W,C]
-  const T* weight;    // [O,C,KH,KW]
-  const T* bias;      // [O] or null
-  const T* residual;  // [N,H',W',O] or null
-  T* y;               // [N,H',W',O]
-  int64_t n;          // pictures
-  int64_t h;          // of x
-  int64_t w;          // of x
-  Conv2dGeometry geometry;
-  bool relu;
+  const T* x = nullptr;         // [N,H,W,C]
+  const T* weight = nullptr;    // [O,C,KH,KW]; null when there is a prepared one
+  const T* bias = nullptr;      // [O] or null
+  const T* residual = nullptr;  // [N,H',W',O] or null
+  T* y = nullptr;               // [N,H',W',O]
+  int64_t n = 0;                // pictures
+  int64_t h = 0;                // of x
+  int64_t w = 0;                // of x
+  Conv2dGeometry geometry = {};
+  bool relu = false;
+  const PreparedWeight* prepared = nullptr;  // in place of weight
+};
+
+template <class T>
+struct PrepareConv2d {
+  const T* weight = nullptr;  // [O,C,KH,KW]; copied, so that it may be freed afterwards
+  Conv2dGeometry geometry = {};
+  std::shared_ptr<const PreparedWeight>* prepared = nullptr;  // [1] written
 };
 
 template <class T>
@@ -68,34 +81,21 @@ template <class T>
           outputs * sizeof(T)};
 }
 
-/// Throws Error when the geometry is not possible or the window fits nowhere.
+template <class T>
+[[nodiscard]] Cost cost(const PrepareConv2d<T>& p) {
+  const double bytes = static_cast<double>(p.geometry.weights()) * sizeof(T);
+  return {0, bytes, bytes};
+}
+
 extern Op<Conv2dFwd> conv2d_fwd;
-
-/// The same with the weight reordered once into the library's own format. conv2d_fwd does that in every call.
-class PackedConv2d {
- public:
-  /// Copies what it needs: weight and bias (or null) may be freed afterwards. `residual` fixes whether run()
-  /// adds one. The weight is reordered by the first run, when the size of the pictures is known.
-  PackedConv2d(const float* weight, const float* bias, const Conv2dGeometry& geometry, bool relu,
-               bool residual);
-  ~PackedConv2d();
-  PackedConv2d(PackedConv2d&& other) noexcept;
-  PackedConv2d& operator=(PackedConv2d&& other) noexcept;
-
-  /// x [n,h,w,C], residual (null exactly when built without) and y [n,H',W',O]; throws Error otherwise. Safe
-  /// to call from several threads.
-  void run(const float* x, int64_t n, int64_t h, int64_t w, const float* residual, float* y) const;
-
-  [[nodiscard]] const Conv2dGeometry& geometry() const;
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
+extern Op<PrepareConv2d> prepare_conv2d;
 
 namespace reference {
 template <class T>
 void conv2d_fwd(const Conv2dFwd<T>& p);
+/// A plain copy; the only kind that the reference takes.
+template <class T>
+void prepare_conv2d(const PrepareConv2d<T>& p);
 }  // namespace reference
 
 }  // namespace clipcap

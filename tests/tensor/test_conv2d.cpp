@@ -23,16 +23,16 @@ struct Case {
                         window_positions(w, g.kernel_w, g.stride, g.padding) * g.out_channels;
     residual = random_values<T>(with_residual ? out : 0, 4);
     y.assign(static_cast<size_t>(out), std::numeric_limits<T>::quiet_NaN());
-    p = {x.data(),
-         weight.data(),
-         with_bias ? bias.data() : nullptr,
-         with_residual ? residual.data() : nullptr,
-         y.data(),
-         n,
-         h,
-         w,
-         g,
-         relu};
+    p = {.x = x.data(),
+         .weight = weight.data(),
+         .bias = with_bias ? bias.data() : nullptr,
+         .residual = with_residual ? residual.data() : nullptr,
+         .y = y.data(),
+         .n = n,
+         .h = h,
+         .w = w,
+         .geometry = g,
+         .relu = relu};
   }
 };
 
@@ -65,7 +65,14 @@ TEST_CASE("conv2d: by hand", "[conv2d]") {
   const Conv2dGeometry geometry{2, 1, 3, 3, 1, 1};
   // middle + 20 * right neighbour - 50
   const std::vector<float> sums{1 + 40 - 50, 2 + 60 - 50, 3 - 50, 4 + 100 - 50, 5 + 120 - 50, 6 - 50};
-  Conv2dFwd<float> p{x.data(), weight.data(), bias.data(), nullptr, y.data(), 1, 2, 3, geometry, false};
+  Conv2dFwd<float> p{.x = x.data(),
+                     .weight = weight.data(),
+                     .bias = bias.data(),
+                     .y = y.data(),
+                     .n = 1,
+                     .h = 2,
+                     .w = 3,
+                     .geometry = geometry};
   SECTION("kernel") {
     conv2d_fwd(kCpu, p);
     CHECK(y == sums);
@@ -115,35 +122,46 @@ TEST_CASE("conv2d: against the double oracle", "[conv2d]") {
   check_case(2, 7, 7, {64, 256, 1, 1, 1, 0}, true, true, true);
 }
 
-TEST_CASE("conv2d: packed, with more sizes than it keeps, in place, moved and from several threads",
-          "[conv2d]") {
+TEST_CASE("conv2d: prepared, with more sizes than it keeps, in place and from several threads", "[conv2d]") {
   const Conv2dGeometry geometry{16, 24, 3, 3, 1, 1};
   Case<float> c(2, 6, 5, geometry, true, true, true);
   conv2d_fwd(kCpu, c.p);
   std::vector<float> source = c.weight;
-  PackedConv2d made(source.data(), c.bias.data(), geometry, true, true);
+  std::shared_ptr<const PreparedWeight> prepared;
+  prepare_conv2d(kCpu, {.weight = source.data(), .geometry = geometry, .prepared = &prepared});
   source.assign(source.size(), std::numeric_limits<float>::quiet_NaN());
-  const PackedConv2d layer = std::move(made);
-  CHECK(layer.geometry().out_channels == 24);
-  layer.run(nullptr, 0, 6, 5, nullptr, nullptr);  // no pictures
+  CHECK(prepared->bytes() >= source.size() * sizeof(float));
+  const auto run = [&](Conv2dFwd<float> p, float* y) {
+    p.weight = nullptr;
+    p.prepared = prepared.get();
+    if (y != nullptr) p.y = y;
+    conv2d_fwd(kCpu, p);
+  };
+  Conv2dFwd<float> none = c.p;
+  none.n = 0;
+  none.x = none.residual = none.y = nullptr;
+  run(none, nullptr);  // no pictures
   std::vector<float> first(c.y.size());
-  layer.run(c.x.data(), 2, 6, 5, c.residual.data(), first.data());
+  run(c.p, first.data());
   CHECK(first == c.y);
   for (int64_t h = 1; h <= 12; ++h) {
-    Case<float> other(1, h, 1 + h / 2, geometry, true, true, true);
-    std::vector<float> y(other.y.size());
-    layer.run(other.x.data(), 1, h, 1 + h / 2, other.residual.data(), y.data());
-    conv2d_fwd(kCpu, other.p);
-    CHECK(y == other.y);
+    for (const bool epilogue : {false, true}) {  // one weight for every epilogue
+      Case<float> other(1, h, 1 + h / 2, geometry, epilogue, epilogue, epilogue);
+      std::vector<float> y(other.y.size());
+      run(other.p, y.data());
+      conv2d_fwd(kCpu, other.p);
+      CHECK(y == other.y);
+    }
   }
-  std::vector<float> in_place = c.residual;
-  layer.run(c.x.data(), 2, 6, 5, in_place.data(), in_place.data());
-  CHECK(in_place == first);
+  Case<float> in_place = c;
+  in_place.p.residual = in_place.residual.data();
+  run(in_place.p, in_place.residual.data());
+  CHECK(in_place.residual == first);
   std::vector<std::vector<float>> results(4, std::vector<float>(c.y.size()));
   std::vector<std::thread> threads;
   for (auto& y : results) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 20; ++i) layer.run(c.x.data(), 2, 6, 5, c.residual.data(), y.data());
+      for (int i = 0; i < 20; ++i) run(c.p, y.data());
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -152,19 +170,36 @@ TEST_CASE("conv2d: packed, with more sizes than it keeps, in place, moved and fr
 
 TEST_CASE("conv2d: wrong use throws", "[conv2d]") {
   const std::vector<float> numbers(64, 1.0F);
-  std::vector<float> y(64);
-  const auto built = [&](const Conv2dGeometry& geometry) {
-    return PackedConv2d(numbers.data(), nullptr, geometry, false, false);
+  std::vector<float> y(64, 7.0F);
+  std::shared_ptr<const PreparedWeight> prepared;
+  const auto prepare = [&](const Conv2dGeometry& geometry) {
+    prepare_conv2d(kCpu, {.weight = numbers.data(), .geometry = geometry, .prepared = &prepared});
   };
-  CHECK_THROWS_AS(built({0, 1, 1, 1, 1, 0}), Error);
-  CHECK_THROWS_AS(built({1, 0, 1, 1, 1, 0}), Error);
-  CHECK_THROWS_AS(built({1, 1, 0, 1, 1, 0}), Error);
-  CHECK_THROWS_AS(built({1, 1, 3, 3, 0, 0}), Error);
-  CHECK_THROWS_AS(built({1, 1, 3, 3, 1, -1}), Error);
-  CHECK_THROWS_AS(built({1, 1, 3, 3, 1, 3}), Error);
-  const PackedConv2d layer = built({1, 1, 3, 3, 1, 0});
-  CHECK_THROWS_AS(layer.run(numbers.data(), 1, 2, 3, nullptr, y.data()), Error);  // too small a picture
-  CHECK_THROWS_AS(layer.run(numbers.data(), 1, 3, 3, numbers.data(), y.data()), Error);
-  const PackedConv2d adding(numbers.data(), nullptr, {1, 1, 3, 3, 1, 0}, false, true);
-  CHECK_THROWS_AS(adding.run(numbers.data(), 1, 3, 3, nullptr, y.data()), Error);
+  for (const Conv2dGeometry& geometry :
+       {Conv2dGeometry{0, 1, 1, 1, 1, 0}, Conv2dGeometry{1, 0, 1, 1, 1, 0}, Conv2dGeometry{1, 1, 0, 1, 1, 0},
+        Conv2dGeometry{1, 1, 3, 3, 0, 0}, Conv2dGeometry{1, 1, 3, 3, 1, -1},
+        Conv2dGeometry{1, 1, 3, 3, 1, 3}}) {
+    CHECK_THROWS_AS(prepare(geometry), Error);
+    Conv2dFwd<float> p{.x = numbers.data(), .weight = numbers.data(), .y = y.data(), .n = 1, .h = 4, .w = 4};
+    p.geometry = geometry;
+    CHECK_THROWS_AS(conv2d_fwd(kCpu, p), Error);
+    CHECK_THROWS_AS(reference::conv2d_fwd(p), Error);
+  }
+  const Conv2dGeometry geometry{1, 1, 3, 3, 1, 0};
+  prepare(geometry);
+  Conv2dFwd<float> p{.x = numbers.data(), .y = y.data(), .n = 1, .h = 2, .w = 3};
+  p.geometry = geometry;
+  p.prepared = prepared.get();
+  CHECK_THROWS_AS(conv2d_fwd(kCpu, p), Error);  // too small a picture
+  p.h = 3;
+  conv2d_fwd(kCpu, p);
+  p.geometry.out_channels = 2;
+  CHECK_THROWS_AS(conv2d_fwd(kCpu, p), Error);  // prepared for another layer
+  p.geometry = geometry;
+  CHECK_THROWS_AS(reference::conv2d_fwd(p), Error);  // and for another backend
+  reference::prepare_conv2d<float>({.weight = numbers.data(), .geometry = geometry, .prepared = &prepared});
+  p.prepared = prepared.get();
+  CHECK_THROWS_AS(conv2d_fwd(kCpu, p), Error);
+  reference::conv2d_fwd(p);
+  CHECK(y[0] == 9.0F);
 }

@@ -12,18 +12,29 @@ template <class T>
 struct Case {
   std::vector<T> a, b, c;
   Matmul<T> p{};
+  bool accumulates = false;  // c is its own residual
 
   Case(int64_t batch, int64_t m, int64_t n, int64_t k, bool ta, bool tb, bool accumulate,
        bool shared_b = false)
       : a(random_values<T>(batch * m * k, 1)),
         b(random_values<T>((shared_b ? 1 : batch) * k * n, 2)),
         c(random_values<T>(batch * m * n, 3)) {
-    p = {nullptr, nullptr, nullptr, batch, m, n, k, m * k, shared_b ? 0 : k * n, m * n, ta, tb, accumulate};
+    p = {.batch = batch,
+         .m = m,
+         .n = n,
+         .k = k,
+         .a_batch_stride = m * k,
+         .b_batch_stride = shared_b ? 0 : k * n,
+         .c_batch_stride = m * n,
+         .a_transposed = ta,
+         .b_transposed = tb};
+    accumulates = accumulate;
   }
   Matmul<T> params() {
     p.a = a.data();
     p.b = b.data();
     p.c = c.data();
+    p.residual = accumulates ? c.data() : nullptr;
     return p;
   }
 };
@@ -47,7 +58,7 @@ TEST_CASE("matmul: 2x3 times 3x2 by hand", "[matmul]") {
   const std::vector<float> a{1, 2, 3, 4, 5, 6};
   const std::vector<float> b{7, 8, 9, 10, 11, 12};
   std::vector<float> c{1000, 1000, 1000, 1000};
-  Matmul<float> p{a.data(), b.data(), c.data(), 1, 2, 2, 3, 6, 6, 4, false, false, false};
+  Matmul<float> p{.a = a.data(), .b = b.data(), .c = c.data(), .m = 2, .n = 2, .k = 3};
   const std::vector<float> product{58, 64, 139, 154};
   SECTION("plain") {
     matmul(kCpu, p);
@@ -58,7 +69,7 @@ TEST_CASE("matmul: 2x3 times 3x2 by hand", "[matmul]") {
     CHECK(c == product);
   }
   SECTION("accumulate") {
-    p.accumulate = true;
+    p.residual = c.data();
     matmul(kCpu, p);
     CHECK(c == std::vector<float>{1058, 1064, 1139, 1154});
   }
@@ -108,10 +119,10 @@ TEST_CASE("matmul: a batch of large inputs with one thread and with two agree wi
 
 TEST_CASE("matmul: empty dimensions", "[matmul]") {
   std::vector<float> c{1, 2, 3, 4, 5, 6};
-  Matmul<float> p{nullptr, nullptr, c.data(), 2, 3, 1, 0, 0, 0, 3, false, false, true};
+  Matmul<float> p{.residual = c.data(), .c = c.data(), .batch = 2, .m = 3, .n = 1, .c_batch_stride = 3};
   matmul(kCpu, p);
   CHECK(c == std::vector<float>{1, 2, 3, 4, 5, 6});
-  p.accumulate = false;
+  p.residual = nullptr;
   matmul(kCpu, p);
   CHECK(c == std::vector<float>(6, 0.0F));
   c.assign(6, 7.0F);

@@ -15,7 +15,13 @@ void forward(benchmark::State& state, void (*kernel)(const BiasActivationFwd<flo
   const auto x = bench::random_values(rows * dim, 1);
   const auto bias = bench::random_values(dim, 2);
   std::vector<float> y(x.size());
-  for (auto _ : state) kernel({x.data(), bias.data(), y.data(), rows, dim, activation});
+  for (auto _ : state)
+    kernel({.x = x.data(),
+            .bias = bias.data(),
+            .y = y.data(),
+            .rows = rows,
+            .dim = dim,
+            .activation = activation});
   bench::set_rate(state, "GB/s", 8.0 * static_cast<double>(rows * dim));
 }
 
@@ -29,7 +35,14 @@ void backward(benchmark::State& state, void (*kernel)(const BiasActivationBwd<fl
   std::vector<float> dx(x.size());
   std::vector<float> dbias(bias.size());
   for (auto _ : state) {
-    kernel({dy.data(), x.data(), bias.data(), dx.data(), dbias.data(), rows, dim, activation});
+    kernel({.dy = dy.data(),
+            .x = x.data(),
+            .bias = bias.data(),
+            .dx = dx.data(),
+            .dbias = dbias.data(),
+            .rows = rows,
+            .dim = dim,
+            .activation = activation});
   }
   bench::set_rate(state, "GB/s", 12.0 * static_cast<double>(rows * dim));
 }

@@ -6,7 +6,7 @@
 namespace clipcap {
 namespace {
 
-void fast(const Adamw<float>& p) { adamw(kCpu, p); }
+void fast(const AdamwStep<float>& p) { adamw(kCpu, p); }
 void fast_squares(const SumSquares<float>& p) { sum_squares(kCpu, p); }
 
 std::vector<int64_t> numels(const benchmark::State& state) {
@@ -15,7 +15,7 @@ std::vector<int64_t> numels(const benchmark::State& state) {
   return result;
 }
 
-void step(benchmark::State& state, void (*kernel)(const Adamw<float>&)) {
+void step(benchmark::State& state, void (*kernel)(const AdamwStep<float>&)) {
   std::vector<std::vector<float>> data;
   std::vector<AdamwTensor<float>> tensors;
   int64_t total = 0;
@@ -29,7 +29,14 @@ void step(benchmark::State& state, void (*kernel)(const Adamw<float>&)) {
   }
   int64_t number = 1;
   for (auto _ : state) {
-    kernel({tensors.data(), static_cast<int64_t>(tensors.size()), 1e-4, 0.9, 0.999, 1e-8, number++, 1.0});
+    kernel({.tensors = tensors.data(),
+            .count = static_cast<int64_t>(tensors.size()),
+            .lr = 1e-4,
+            .beta1 = 0.9,
+            .beta2 = 0.999,
+            .eps = 1e-8,
+            .step = number++,
+            .grad_scale = 1.0});
   }
   bench::set_rate(state, "GB/s", 28.0 * static_cast<double>(total));
 }
@@ -46,7 +53,10 @@ void norm(benchmark::State& state, void (*kernel)(const SumSquares<float>&)) {
   }
   double result = 0;
   for (auto _ : state) {
-    kernel({pointers.data(), counts.data(), static_cast<int64_t>(counts.size()), &result});
+    kernel({.tensors = pointers.data(),
+            .numels = counts.data(),
+            .count = static_cast<int64_t>(counts.size()),
+            .result = &result});
     benchmark::DoNotOptimize(result);
   }
   bench::set_rate(state, "GB/s", 4.0 * total);

@@ -32,16 +32,40 @@ struct Data {
     }
   }
   AttentionStrides rows(int64_t len) const { return {len * heads * dim, heads * dim, dim}; }
+  void describe(AttentionInputs<float>& p) {
+    p.q = q.data();
+    p.k = k.data();
+    p.v = v.data();
+    p.batch = batch;
+    p.heads = heads;
+    p.q_len = q_len;
+    p.k_len = k_len;
+    p.head_dim = dim;
+    p.q_strides = p.o_strides = rows(q_len);
+    p.k_strides = p.v_strides = rows(k_len);
+    p.causal = causal;
+    p.causal_offset = k_len - q_len;
+    p.scale = 0.125F;
+  }
   AttentionFwd<float> fwd() {
-    return {q.data(),    k.data(),    v.data(),    o.data(), lse.data(),    nullptr,
-            batch,       heads,       q_len,       k_len,    dim,           rows(q_len),
-            rows(k_len), rows(k_len), rows(q_len), causal,   k_len - q_len, 0.125F};
+    AttentionFwd<float> p;
+    describe(p);
+    p.o = o.data();
+    p.lse = lse.data();
+    return p;
   }
   AttentionBwd<float> bwd() {
-    return {q.data(),    k.data(),    v.data(),      o.data(),    lse.data(),  d_o.data(),  dq.data(),
-            dk.data(),   dv.data(),   nullptr,       batch,       heads,       q_len,       k_len,
-            dim,         rows(q_len), rows(k_len),   rows(k_len), rows(q_len), rows(q_len), rows(k_len),
-            rows(k_len), causal,      k_len - q_len, 0.125F};
+    AttentionBwd<float> p;
+    describe(p);
+    p.o = o.data();
+    p.lse = lse.data();
+    p.d_o = d_o.data();
+    p.dq = dq.data();
+    p.dk = dk.data();
+    p.dv = dv.data();
+    p.dq_strides = rows(q_len);
+    p.dk_strides = p.dv_strides = rows(k_len);
+    return p;
   }
   void count(benchmark::State& state, double flops_a_score) const {
     const double scores =

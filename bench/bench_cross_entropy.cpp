@@ -29,15 +29,22 @@ void loss_and_gradient(benchmark::State& state) {
   Data data(state);
   float loss = 0;
   for (auto _ : state) {
-    cross_entropy(Device{}, {data.x.data(), data.targets.data(), -100, 0.1F, &loss, data.y.data(), data.rows,
-                             data.vocab});
+    cross_entropy(Device{}, {.logits = data.x.data(),
+                             .targets = data.targets.data(),
+                             .ignore_index = -100,
+                             .label_smoothing = 0.1F,
+                             .loss = &loss,
+                             .dlogits = data.y.data(),
+                             .rows = data.rows,
+                             .vocab = data.vocab});
   }
   data.count(state);
 }
 
 void softmax(benchmark::State& state) {
   Data data(state);
-  for (auto _ : state) softmax_fwd(Device{}, {data.x.data(), data.y.data(), data.rows, data.vocab, false});
+  for (auto _ : state)
+    softmax_fwd(Device{}, {.x = data.x.data(), .y = data.y.data(), .rows = data.rows, .dim = data.vocab});
   data.count(state);
 }
 

@@ -16,7 +16,14 @@ void distill(benchmark::State& state, void (*kernel)(const L1Distill<float>&)) {
   std::vector<float> grad(student.size());
   float loss = 0;
   for (auto _ : state) {
-    kernel({student.data(), teacher.data(), nullptr, &loss, grad.data(), batch, frames, dim, 0});
+    kernel({.student = student.data(),
+            .teacher = teacher.data(),
+            .loss = &loss,
+            .dstudent = grad.data(),
+            .batch = batch,
+            .frames = frames,
+            .dim = dim,
+            .teacher_row_stride = 0});
     benchmark::DoNotOptimize(loss);
   }
   bench::set_rate(state, "GB/s", 8.0 * static_cast<double>(student.size()));

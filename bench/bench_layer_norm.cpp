@@ -23,17 +23,17 @@ struct Data {
         mean(static_cast<size_t>(rows)),
         rstd(static_cast<size_t>(rows)) {}
   LayerNormFwd<float> params(bool with_residual) {
-    return {x.data(),
-            with_residual ? residual.data() : nullptr,
-            gamma.data(),
-            beta.data(),
-            with_residual ? sum.data() : nullptr,
-            y.data(),
-            mean.data(),
-            rstd.data(),
-            rows,
-            dim,
-            1e-5F};
+    return {.x = x.data(),
+            .residual = with_residual ? residual.data() : nullptr,
+            .gamma = gamma.data(),
+            .beta = beta.data(),
+            .sum = with_residual ? sum.data() : nullptr,
+            .y = y.data(),
+            .mean = mean.data(),
+            .rstd = rstd.data(),
+            .rows = rows,
+            .dim = dim,
+            .eps = 1e-5F};
   }
 };
 
@@ -50,9 +50,16 @@ void backward(benchmark::State& state, void (*kernel)(const LayerNormBwd<float>&
   std::vector<float> ds(d.x.size());
   std::vector<float> dgamma(d.gamma.size());
   std::vector<float> dbeta(d.gamma.size());
-  const LayerNormBwd<float> p{d.residual.data(), d.x.data(), d.gamma.data(), d.mean.data(),
-                              d.rstd.data(),     nullptr,    ds.data(),      dgamma.data(),
-                              dbeta.data(),      d.rows,     d.dim};
+  const LayerNormBwd<float> p{.dy = d.residual.data(),
+                              .s = d.x.data(),
+                              .gamma = d.gamma.data(),
+                              .mean = d.mean.data(),
+                              .rstd = d.rstd.data(),
+                              .ds = ds.data(),
+                              .dgamma = dgamma.data(),
+                              .dbeta = dbeta.data(),
+                              .rows = d.rows,
+                              .dim = d.dim};
   for (auto _ : state) kernel(p);
   bench::set_rate(state, "GB/s", 12.0 * static_cast<double>(d.rows * d.dim));
 }

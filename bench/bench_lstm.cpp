@@ -11,25 +11,39 @@ namespace {
 
 struct Data {
   int64_t batch, steps, hidden;
-  std::vector<float> x, w, h, c, gates, dh, dx;
+  std::vector<float> x, w, h, c, gates, dh, dx, previous;
 
   explicit Data(const benchmark::State& state)
       : batch(state.range(0)), steps(state.range(1)), hidden(state.range(2)) {
     const int64_t all = batch * steps * hidden;
     for (auto* v : {&x, &gates, &dx}) v->resize(4 * all);
-    for (auto* v : {&h, &c, &dh}) v->resize(all);
+    for (auto* v : {&h, &c, &dh, &previous}) v->resize(all);
     w.resize(4 * hidden * hidden);
     for (size_t i = 0; i < x.size(); ++i) x[i] = normal_at(1, 1, i);
     for (size_t i = 0; i < w.size(); ++i) w[i] = 0.03F * normal_at(1, 2, i);
     for (size_t i = 0; i < dh.size(); ++i) dh[i] = normal_at(1, 3, i);
   }
   LstmFwd<float> fwd() {
-    return {x.data(),     w.data(), nullptr, nullptr, nullptr, h.data(), c.data(),
-            gates.data(), nullptr,  nullptr, batch,   steps,   hidden,   false};
+    return {.x_gates = x.data(),
+            .w_hh = w.data(),
+            .h = h.data(),
+            .c = c.data(),
+            .gates = gates.data(),
+            .batch = batch,
+            .steps = steps,
+            .hidden = hidden};
   }
   LstmBwd<float> bwd() {
-    return {dh.data(), nullptr, nullptr, w.data(), gates.data(), c.data(), nullptr, nullptr,
-            dx.data(), nullptr, nullptr, batch,    steps,        hidden,   false};
+    return {.dh = dh.data(),
+            .w_hh = w.data(),
+            .h = h.data(),
+            .gates = gates.data(),
+            .c = c.data(),
+            .dx_gates = dx.data(),
+            .h_previous = previous.data(),
+            .batch = batch,
+            .steps = steps,
+            .hidden = hidden};
   }
   void count(benchmark::State& state) const {
     state.counters["FLOP/s"] = benchmark::Counter(8.0 * static_cast<double>(batch * steps * hidden * hidden),

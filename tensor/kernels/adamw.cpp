@@ -6,16 +6,16 @@
 
 namespace clipcap {
 
-CLIPCAP_ISA_KERNEL(adamw, Adamw<float>)
+CLIPCAP_ISA_KERNEL(adamw, AdamwStep<float>)
 CLIPCAP_ISA_KERNEL(sum_squares, SumSquares<float>)
-Op<Adamw> adamw{"adamw", adamw_cpu, reference::adamw, reference::adamw, reference::adamw};
+Op<AdamwStep> adamw{"adamw", adamw_cpu, reference::adamw, reference::adamw, reference::adamw};
 Op<SumSquares> sum_squares{"sum_squares", sum_squares_cpu, reference::sum_squares, reference::sum_squares,
                            reference::sum_squares};
 
 namespace reference {
 
 template <class T>
-void adamw(const Adamw<T>& p) {
+void adamw(const AdamwStep<T>& p) {
   using R = Real<T>;
   const double correction1 = 1 - std::pow(p.beta1, static_cast<double>(p.step));
   const double correction2 = 1 - std::pow(p.beta2, static_cast<double>(p.step));
@@ -45,9 +45,9 @@ void sum_squares(const SumSquares<T>& p) {
   *p.result = total;
 }
 
-template void adamw(const Adamw<float>&);
-template void adamw(const Adamw<double>&);
-template void adamw(const Adamw<bfloat16>&);
+template void adamw(const AdamwStep<float>&);
+template void adamw(const AdamwStep<double>&);
+template void adamw(const AdamwStep<bfloat16>&);
 template void sum_squares(const SumSquares<float>&);
 template void sum_squares(const SumSquares<double>&);
 template void sum_squares(const SumSquares<bfloat16>&);

@@ -18,38 +18,38 @@ namespace clipcap {
 
 template <class T>
 struct AdamwTensor {
-  T* param;
-  const T* grad;
-  Real<T>* m;  // first and second moment
-  Real<T>* v;
-  int64_t numel;
-  float weight_decay;
-  float lr_scale;
+  T* param = nullptr;
+  const T* grad = nullptr;
+  Real<T>* m = nullptr;  // first and second moment
+  Real<T>* v = nullptr;
+  int64_t numel = 0;
+  float weight_decay = 0;
+  float lr_scale = 0;
 };
 
 template <class T>
-struct Adamw {
-  const AdamwTensor<T>* tensors;
-  int64_t count;
-  double lr;
-  double beta1;
-  double beta2;
-  double eps;
-  int64_t step;  // t, from 1
-  double grad_scale;
+struct AdamwStep {
+  const AdamwTensor<T>* tensors = nullptr;
+  int64_t count = 0;
+  double lr = 0;
+  double beta1 = 0;
+  double beta2 = 0;
+  double eps = 0;
+  int64_t step = 0;  // t, from 1
+  double grad_scale = 0;
 };
 
 template <class T>
 struct SumSquares {
-  const T* const* tensors;
-  const int64_t* numels;
-  int64_t count;
-  double* result;  // [1]
+  const T* const* tensors = nullptr;
+  const int64_t* numels = nullptr;
+  int64_t count = 0;
+  double* result = nullptr;  // [1]
 };
 
 /// Thirteen operations a parameter.
 template <class T>
-[[nodiscard]] Cost cost(const Adamw<T>& p) {
+[[nodiscard]] Cost cost(const AdamwStep<T>& p) {
   double numel = 0;
   for (int64_t t = 0; t < p.count; ++t) numel += static_cast<double>(p.tensors[t].numel);
   return {13 * numel, numel * 2 * (sizeof(T) + sizeof(Real<T>)), numel * (sizeof(T) + 2 * sizeof(Real<T>))};
@@ -61,12 +61,12 @@ template <class T>
   return {2 * numel, numel * sizeof(T), sizeof(double)};
 }
 
-extern Op<Adamw> adamw;
+extern Op<AdamwStep> adamw;
 extern Op<SumSquares> sum_squares;
 
 namespace reference {
 template <class T>
-void adamw(const Adamw<T>& p);
+void adamw(const AdamwStep<T>& p);
 template <class T>
 void sum_squares(const SumSquares<T>& p);
 }  // namespace reference

@@ -27,60 +27,50 @@ namespace clipcap {
 
 /// Element strides of a [B,T,H,K] view; the K values are adjacent.
 struct AttentionStrides {
-  int64_t batch;
-  int64_t row;
-  int64_t head;
+  int64_t batch = 0;
+  int64_t row = 0;
+  int64_t head = 0;
 };
 
+/// What both directions are told alike.
 template <class T>
-struct AttentionFwd {
-  const T* q;                // [B,Tq,H,K]
-  const T* k;                // [B,Tk,H,K]
-  const T* v;                // [B,Tk,H,K]
-  T* o;                      // [B,Tq,H,K]
-  Real<T>* lse;              // [B,H,Tq] or null: log of the sum of exponentials of a row's scaled scores
-  const uint8_t* key_valid;  // [B,Tk] or null: 1 = attend
-  int64_t batch;
-  int64_t heads;
-  int64_t q_len;
-  int64_t k_len;
-  int64_t head_dim;
+struct AttentionInputs {
+  const T* q = nullptr;                // [B,Tq,H,K]
+  const T* k = nullptr;                // [B,Tk,H,K]
+  const T* v = nullptr;                // [B,Tk,H,K]
+  const uint8_t* key_valid = nullptr;  // [B,Tk] or null: 1 = attend
+  int64_t batch = 0;
+  int64_t heads = 0;
+  int64_t q_len = 0;
+  int64_t k_len = 0;
+  int64_t head_dim = 0;
   AttentionStrides q_strides;
   AttentionStrides k_strides;
   AttentionStrides v_strides;
   AttentionStrides o_strides;
-  bool causal;
-  int64_t causal_offset;  // query i attends keys j <= i + causal_offset (decoding: the number of cached keys)
-  Real<T> scale;          // usually 1/sqrt(K)
+  bool causal = false;
+  int64_t causal_offset =
+      0;              // query i attends keys j <= i + causal_offset (decoding: the number of cached keys)
+  Real<T> scale = 0;  // usually 1/sqrt(K)
 };
 
 template <class T>
-struct AttentionBwd {
-  const T* q;                // [B,Tq,H,K]
-  const T* k;                // [B,Tk,H,K]
-  const T* v;                // [B,Tk,H,K]
-  const T* o;                // [B,Tq,H,K] forward's output
-  const Real<T>* lse;        // [B,H,Tq] forward's lse
-  const T* d_o;              // [B,Tq,H,K], strides of o
-  T* dq;                     // [B,Tq,H,K] overwritten
-  T* dk;                     // [B,Tk,H,K] overwritten
-  T* dv;                     // [B,Tk,H,K] overwritten
-  const uint8_t* key_valid;  // [B,Tk] or null
-  int64_t batch;
-  int64_t heads;
-  int64_t q_len;
-  int64_t k_len;
-  int64_t head_dim;
-  AttentionStrides q_strides;
-  AttentionStrides k_strides;
-  AttentionStrides v_strides;
-  AttentionStrides o_strides;
+struct AttentionFwd : AttentionInputs<T> {
+  T* o = nullptr;          // [B,Tq,H,K]
+  Real<T>* lse = nullptr;  // [B,H,Tq] or null: log of the sum of exponentials of a row's scaled scores
+};
+
+template <class T>
+struct AttentionBwd : AttentionInputs<T> {
+  const T* o = nullptr;          // [B,Tq,H,K] forward's output
+  const Real<T>* lse = nullptr;  // [B,H,Tq] forward's lse
+  const T* d_o = nullptr;        // [B,Tq,H,K], strides of o
+  T* dq = nullptr;               // [B,Tq,H,K] overwritten
+  T* dk = nullptr;               // [B,Tk,H,K] overwritten
+  T* dv = nullptr;               // [B,Tk,H,K] overwritten
   AttentionStrides dq_strides;
   AttentionStrides dk_strides;
   AttentionStrides dv_strides;
-  bool causal;
-  int64_t causal_offset;
-  Real<T> scale;
 };
 
 /// Pairs of a query and a key that attend each other if nothing is masked but, when causal, the future.

@@ -13,21 +13,21 @@
 namespace clipcap {
 
 struct StridedCopy {
-  const void* source;
-  void* destination;
+  const void* source = nullptr;
+  void* destination = nullptr;
   Shape sizes;
   Strides source_strides;
   Strides destination_strides;
-  DType type;
+  DType type = DType::f32;
   [[nodiscard]] DType dtype() const { return type; }
 };
 
 struct Convert {
-  const void* source;  // contiguous
-  void* destination;   // contiguous
-  int64_t count;
-  DType from;
-  DType to;  // float to integer truncates toward zero
+  const void* source = nullptr;  // contiguous
+  void* destination = nullptr;   // contiguous
+  int64_t count = 0;
+  DType from = DType::f32;
+  DType to = DType::f32;  // float to integer truncates toward zero
   [[nodiscard]] DType dtype() const { return to; }
 };
 

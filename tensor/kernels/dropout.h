@@ -17,13 +17,13 @@ namespace clipcap {
 
 template <class T>
 struct Dropout {
-  const T* x;         // [N]
-  const T* residual;  // [N] or null
-  T* y;               // [N]
-  int64_t numel;      // N
-  float p;            // probability of a zero, [0,1)
-  uint64_t seed;
-  uint64_t stream;
+  const T* x = nullptr;         // [N]
+  const T* residual = nullptr;  // [N] or null
+  T* y = nullptr;               // [N]
+  int64_t numel = 0;            // N
+  float p = 0;                  // probability of a zero, [0,1)
+  uint64_t seed = 0;
+  uint64_t stream = 0;
 };
 
 /// Drawing the mask is not counted; a product an element, a sum with a residual.

@@ -20,23 +20,23 @@ enum class BinaryKind { add, sub, mul, div };
 
 template <class T>
 struct Binary {
-  const T* a;
-  const T* b;
-  T* y;
-  int rank;
-  int64_t sizes[kMaxRank];
-  int64_t a_strides[kMaxRank];
-  int64_t b_strides[kMaxRank];
-  BinaryKind kind;
+  const T* a = nullptr;
+  const T* b = nullptr;
+  T* y = nullptr;
+  int rank = 0;
+  int64_t sizes[kMaxRank] = {};
+  int64_t a_strides[kMaxRank] = {};
+  int64_t b_strides[kMaxRank] = {};
+  BinaryKind kind = BinaryKind::add;
 };
 
 template <class T>
 struct Affine {
-  const T* x;
-  T* y;  // may be x
-  int64_t count;
-  Real<T> scale;
-  Real<T> shift;
+  const T* x = nullptr;
+  T* y = nullptr;  // may be x
+  int64_t count = 0;
+  Real<T> scale = 0;
+  Real<T> shift = 0;
 };
 
 /// One operation an element.

@@ -17,23 +17,23 @@ namespace clipcap {
 
 template <class T>
 struct EmbeddingFwd {
-  const int32_t* ids;           // [N]
-  const T* table;               // [V,D]
-  T* y;                         // [N,D]
-  int64_t count;                // N
-  int64_t vocab;                // V
-  int64_t dim;                  // D
-  IndexError* error = nullptr;  // record of an id out of range (tensor/index_error.h), or null: throw
+  const int32_t* ids = nullptr;  // [N]
+  const T* table = nullptr;      // [V,D]
+  T* y = nullptr;                // [N,D]
+  int64_t count = 0;             // N
+  int64_t vocab = 0;             // V
+  int64_t dim = 0;               // D
+  IndexError* error = nullptr;   // record of an id out of range (tensor/index_error.h), or null: throw
 };
 
 template <class T>
 struct EmbeddingBwd {
-  const int32_t* ids;  // [N]
-  const T* dy;         // [N,D]
-  T* dtable;           // [V,D] overwritten
-  int64_t count;
-  int64_t vocab;
-  int64_t dim;
+  const int32_t* ids = nullptr;  // [N]
+  const T* dy = nullptr;         // [N,D]
+  T* dtable = nullptr;           // [V,D] overwritten
+  int64_t count = 0;
+  int64_t vocab = 0;
+  int64_t dim = 0;
   IndexError* error = nullptr;
 };
 

@@ -22,32 +22,32 @@ namespace clipcap {
 
 template <class T>
 struct LayerNormFwd {
-  const T* x;         // [N,D]
-  const T* residual;  // [N,D] or null: added to x before normalising
-  const T* gamma;     // [D]
-  const T* beta;      // [D]
-  T* sum;             // [N,D] or null: x + residual (required when residual is given and backward will run)
-  T* y;               // [N,D]
-  Real<T>* mean;      // [N] or null
-  Real<T>* rstd;      // [N] or null: 1/sqrt(var + eps)
-  int64_t rows;       // N
-  int64_t dim;        // D
-  Real<T> eps;
+  const T* x = nullptr;         // [N,D]
+  const T* residual = nullptr;  // [N,D] or null: added to x before normalising
+  const T* gamma = nullptr;     // [D]
+  const T* beta = nullptr;      // [D]
+  T* sum = nullptr;  // [N,D] or null: x + residual (required when residual is given and backward will run)
+  T* y = nullptr;    // [N,D]
+  Real<T>* mean = nullptr;  // [N] or null
+  Real<T>* rstd = nullptr;  // [N] or null: 1/sqrt(var + eps)
+  int64_t rows = 0;         // N
+  int64_t dim = 0;          // D
+  Real<T> eps = 0;
 };
 
 template <class T>
 struct LayerNormBwd {
-  const T* dy;          // [N,D]
-  const T* s;           // [N,D] the normalised input (x, or the sum)
-  const T* gamma;       // [D]
-  const Real<T>* mean;  // [N]
-  const Real<T>* rstd;  // [N]
-  const T* ds_in;       // [N,D] or null: gradient that reaches s by another path, added to ds
-  T* ds;                // [N,D]
-  T* dgamma;            // [D] overwritten
-  T* dbeta;             // [D] overwritten
-  int64_t rows;
-  int64_t dim;
+  const T* dy = nullptr;          // [N,D]
+  const T* s = nullptr;           // [N,D] the normalised input (x, or the sum)
+  const T* gamma = nullptr;       // [D]
+  const Real<T>* mean = nullptr;  // [N]
+  const Real<T>* rstd = nullptr;  // [N]
+  const T* ds_in = nullptr;       // [N,D] or null: gradient that reaches s by another path, added to ds
+  T* ds = nullptr;                // [N,D]
+  T* dgamma = nullptr;            // [D] overwritten
+  T* dbeta = nullptr;             // [D] overwritten
+  int64_t rows = 0;
+  int64_t dim = 0;
 };
 
 /// Eight operations an element: two for the mean, three for the variance, three to normalise, scale and shift.

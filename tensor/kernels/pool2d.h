@@ -23,25 +23,25 @@ namespace clipcap {
 
 template <class T>
 struct MaxPool2d {
-  const T* x;       // [N,H,W,C]
-  T* y;             // [N,H',W',C]
-  int64_t n;        // pictures
-  int64_t h;        // of x
-  int64_t w;        // of x
-  int64_t c;        // channels
-  int64_t kernel;   // K, pixels a side
-  int64_t stride;   // s
-  int64_t padding;  // p
+  const T* x = nullptr;  // [N,H,W,C]
+  T* y = nullptr;        // [N,H',W',C]
+  int64_t n = 0;         // pictures
+  int64_t h = 0;         // of x
+  int64_t w = 0;         // of x
+  int64_t c = 0;         // channels
+  int64_t kernel = 0;    // K, pixels a side
+  int64_t stride = 0;    // s
+  int64_t padding = 0;   // p
 };
 
 template <class T>
 struct MeanPool2d {
-  const T* x;  // [N,H,W,C]
-  T* y;        // [N,C]
-  int64_t n;   // pictures
-  int64_t h;
-  int64_t w;
-  int64_t c;  // channels
+  const T* x = nullptr;  // [N,H,W,C]
+  T* y = nullptr;        // [N,C]
+  int64_t n = 0;         // pictures
+  int64_t h = 0;
+  int64_t w = 0;
+  int64_t c = 0;  // channels
 };
 
 /// K^2 comparisons an output; every input is read once.

@@ -16,11 +16,11 @@ namespace clipcap {
 
 template <class T>
 struct SumMiddle {
-  const T* x;      // [O,R,I]
-  T* y;            // [O,I]
-  int64_t outer;   // O
-  int64_t reduce;  // R
-  int64_t inner;   // I
+  const T* x = nullptr;  // [O,R,I]
+  T* y = nullptr;        // [O,I]
+  int64_t outer = 0;     // O
+  int64_t reduce = 0;    // R
+  int64_t inner = 0;     // I
 };
 
 template <class T>

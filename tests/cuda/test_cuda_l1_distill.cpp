@@ -55,9 +55,15 @@ Result<T> reference_result(const Case& c, const Inputs& in) {
   const auto student = converted<T>(in.student);
   const auto teacher = converted<T>(in.teacher);
   Result<T> out{std::vector<T>(1), std::vector<T>(student.size())};
-  reference::l1_distill<T>({student.data(), teacher.data(), c.mask == Mask::none ? nullptr : in.valid.data(),
-                            out.loss.data(), out.dstudent.data(), c.batch, c.frames, c.dim,
-                            c.teacher_per_frame ? c.dim : 0});
+  reference::l1_distill<T>({.student = student.data(),
+                            .teacher = teacher.data(),
+                            .valid = c.mask == Mask::none ? nullptr : in.valid.data(),
+                            .loss = out.loss.data(),
+                            .dstudent = out.dstudent.data(),
+                            .batch = c.batch,
+                            .frames = c.frames,
+                            .dim = c.dim,
+                            .teacher_row_stride = c.teacher_per_frame ? c.dim : 0});
   return out;
 }
 

@@ -56,9 +56,17 @@ ForwardResult<T> reference_forward(const Case& c, const Inputs& in) {
   const auto beta = converted<T>(in.beta);
   ForwardResult<T> out{std::vector<T>(x.size()), std::vector<T>(x.size()), std::vector<T>(c.rows),
                        std::vector<T>(c.rows)};
-  reference::layer_norm_fwd<T>({x.data(), c.residual ? residual.data() : nullptr, gamma.data(), beta.data(),
-                                out.sum.data(), out.y.data(), out.mean.data(), out.rstd.data(), c.rows, c.dim,
-                                T(1e-5)});
+  reference::layer_norm_fwd<T>({.x = x.data(),
+                                .residual = c.residual ? residual.data() : nullptr,
+                                .gamma = gamma.data(),
+                                .beta = beta.data(),
+                                .sum = out.sum.data(),
+                                .y = out.y.data(),
+                                .mean = out.mean.data(),
+                                .rstd = out.rstd.data(),
+                                .rows = c.rows,
+                                .dim = c.dim,
+                                .eps = T(1e-5)});
   return out;
 }
 
@@ -73,9 +81,17 @@ BackwardResult<T> reference_backward(const Case& c, const Inputs& in, const Forw
   const auto ds_in = converted<T>(in.ds_in);
   BackwardResult<T> out{std::vector<T>(dy.size()), std::vector<T>(gamma.size()),
                         std::vector<T>(gamma.size())};
-  reference::layer_norm_bwd<T>({dy.data(), s.data(), gamma.data(), mean.data(), rstd.data(),
-                                c.residual ? ds_in.data() : nullptr, out.ds.data(), out.dgamma.data(),
-                                out.dbeta.data(), c.rows, c.dim});
+  reference::layer_norm_bwd<T>({.dy = dy.data(),
+                                .s = s.data(),
+                                .gamma = gamma.data(),
+                                .mean = mean.data(),
+                                .rstd = rstd.data(),
+                                .ds_in = c.residual ? ds_in.data() : nullptr,
+                                .ds = out.ds.data(),
+                                .dgamma = out.dgamma.data(),
+                                .dbeta = out.dbeta.data(),
+                                .rows = c.rows,
+                                .dim = c.dim});
   return out;
 }
 
@@ -254,8 +270,13 @@ TEST_CASE("cuda layer_norm: in place, and a row far from zero", "[cuda_layer_nor
     const auto wide_gamma = converted<double>(gamma);
     const auto wide_beta = converted<double>(beta);
     std::vector<double> expected(x.size());
-    reference::layer_norm_fwd<double>({wide_x.data(), nullptr, wide_gamma.data(), wide_beta.data(), nullptr,
-                                       expected.data(), nullptr, nullptr, 2, dim, 1e-5});
+    reference::layer_norm_fwd<double>({.x = wide_x.data(),
+                                       .gamma = wide_gamma.data(),
+                                       .beta = wide_beta.data(),
+                                       .y = expected.data(),
+                                       .rows = 2,
+                                       .dim = dim,
+                                       .eps = 1e-5});
     for (const KernelTarget& target : kernel_targets()) {
       INFO(target.name);
       const KernelArray<float> data(target, x);

@@ -14,7 +14,12 @@ template <class T>
 std::vector<T> forward(void (*kernel)(const BiasActivationFwd<T>&), const std::vector<T>& x,
                        const std::vector<T>& bias, int64_t rows, int64_t dim, Activation activation) {
   std::vector<T> y(x.size(), std::numeric_limits<T>::quiet_NaN());
-  kernel({x.data(), bias.empty() ? nullptr : bias.data(), y.data(), rows, dim, activation});
+  kernel({.x = x.data(),
+          .bias = bias.empty() ? nullptr : bias.data(),
+          .y = y.data(),
+          .rows = rows,
+          .dim = dim,
+          .activation = activation});
   return y;
 }
 
@@ -29,8 +34,14 @@ Grads<T> backward(void (*kernel)(const BiasActivationBwd<T>&), const std::vector
   Grads<T> g;
   g.dx.assign(x.size(), std::numeric_limits<T>::quiet_NaN());
   g.dbias.assign(want_bias ? static_cast<size_t>(dim) : 0, std::numeric_limits<T>::quiet_NaN());
-  kernel({dy.data(), x.data(), bias.empty() ? nullptr : bias.data(), g.dx.data(),
-          want_bias ? g.dbias.data() : nullptr, rows, dim, activation});
+  kernel({.dy = dy.data(),
+          .x = x.data(),
+          .bias = bias.empty() ? nullptr : bias.data(),
+          .dx = g.dx.data(),
+          .dbias = want_bias ? g.dbias.data() : nullptr,
+          .rows = rows,
+          .dim = dim,
+          .activation = activation});
   return g;
 }
 
@@ -130,7 +141,9 @@ TEST_CASE("activation: extreme inputs, in place, no rows", "[activation]") {
           forward(reference::bias_activation_fwd<double>, converted<double>(x), {}, 1, dim, activation);
       for (size_t i = 0; i < x.size(); ++i) CHECK(y[i] == Approx(expected[i]).epsilon(1e-5).margin(1e-5));
       std::vector<float> in_place = x;
-      bias_activation_fwd(kCpu, {in_place.data(), nullptr, in_place.data(), 1, dim, activation});
+      bias_activation_fwd(
+          kCpu,
+          {.x = in_place.data(), .y = in_place.data(), .rows = 1, .dim = dim, .activation = activation});
       CHECK(in_place == y);
       CHECK(forward(fast_forward, {infinity}, {}, 1, 1, activation)[0] == infinity);
       const std::vector<float> nan(3, std::numeric_limits<float>::quiet_NaN());

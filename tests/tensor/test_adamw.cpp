@@ -22,18 +22,29 @@ struct Model {
       v.push_back(random_values<T>(sizes[i], 10 * i + 4, 2.0, 0.2));
     }
   }
-  void step(void (*kernel)(const Adamw<T>&), int64_t number) {
+  void step(void (*kernel)(const AdamwStep<T>&), int64_t number) {
     tensors.clear();
     for (size_t i = 0; i < param.size(); ++i) {
-      tensors.push_back({param[i].data(), grad[i].data(), m[i].data(), v[i].data(),
-                         static_cast<int64_t>(param[i].size()), i % 2 == 0 ? 0.1F : 0.0F,
-                         i % 3 == 0 ? 1.0F : 0.5F});
+      tensors.push_back({.param = param[i].data(),
+                         .grad = grad[i].data(),
+                         .m = m[i].data(),
+                         .v = v[i].data(),
+                         .numel = static_cast<int64_t>(param[i].size()),
+                         .weight_decay = i % 2 == 0 ? 0.1F : 0.0F,
+                         .lr_scale = i % 3 == 0 ? 1.0F : 0.5F});
     }
-    kernel({tensors.data(), static_cast<int64_t>(tensors.size()), 0.01, 0.9, 0.98, 1e-6, number, 0.75});
+    kernel({.tensors = tensors.data(),
+            .count = static_cast<int64_t>(tensors.size()),
+            .lr = 0.01,
+            .beta1 = 0.9,
+            .beta2 = 0.98,
+            .eps = 1e-6,
+            .step = number,
+            .grad_scale = 0.75});
   }
 };
 
-void fast(const Adamw<float>& p) { adamw(kCpu, p); }
+void fast(const AdamwStep<float>& p) { adamw(kCpu, p); }
 
 double squares(const std::vector<std::vector<float>>& tensors) {
   std::vector<const float*> pointers;
@@ -43,7 +54,10 @@ double squares(const std::vector<std::vector<float>>& tensors) {
     counts.push_back(static_cast<int64_t>(tensor.size()));
   }
   double result = -1;
-  sum_squares(kCpu, {pointers.data(), counts.data(), static_cast<int64_t>(tensors.size()), &result});
+  sum_squares(kCpu, {.tensors = pointers.data(),
+                     .numels = counts.data(),
+                     .count = static_cast<int64_t>(tensors.size()),
+                     .result = &result});
   return result;
 }
 
@@ -55,8 +69,16 @@ TEST_CASE("adamw: two steps by hand", "[adamw]") {
     float grad = 0.5F;
     float m = 0;
     float v = 0;
-    AdamwTensor<float> tensor{&param, &grad, &m, &v, 1, 0.1F, 1.0F};
-    Adamw<float> p{&tensor, 1, 0.01, 0.9, 0.999, 0.0, 1, 2.0};
+    AdamwTensor<float> tensor{
+        .param = &param, .grad = &grad, .m = &m, .v = &v, .numel = 1, .weight_decay = 0.1F, .lr_scale = 1.0F};
+    AdamwStep<float> p{.tensors = &tensor,
+                       .count = 1,
+                       .lr = 0.01,
+                       .beta1 = 0.9,
+                       .beta2 = 0.999,
+                       .eps = 0.0,
+                       .step = 1,
+                       .grad_scale = 2.0};
     // g = 1: m = 0.1, v = 0.001, both corrected to 1: the step is lr, after a decay of lr * 0.1.
     adamw(kCpu, p);
     CHECK(param == Approx(1 - 0.001 - 0.01).epsilon(1e-6));

@@ -47,40 +47,41 @@ struct Data {
   }
   int64_t v_offset() const { return c.heads * c.head_dim; }
   T scale() const { return static_cast<T>(0.7F / std::sqrt(static_cast<float>(c.head_dim + 1))); }
+  void describe(AttentionInputs<T>& p) {
+    p.q = q.data();
+    p.k = kv.data();
+    p.v = kv.data() + v_offset();
+    p.key_valid = c.masked ? valid.data() : nullptr;
+    p.batch = c.batch;
+    p.heads = c.heads;
+    p.q_len = c.q_len;
+    p.k_len = c.k_len;
+    p.head_dim = c.head_dim;
+    p.q_strides = p.o_strides = rows(c.q_len);
+    p.k_strides = p.v_strides = fused();
+    p.causal = c.causal;
+    p.causal_offset = c.causal_offset;
+    p.scale = scale();
+  }
   AttentionFwd<T> fwd() {
-    return {q.data(), kv.data(),       kv.data() + v_offset(),
-            o.data(), lse.data(),      c.masked ? valid.data() : nullptr,
-            c.batch,  c.heads,         c.q_len,
-            c.k_len,  c.head_dim,      rows(c.q_len),
-            fused(),  fused(),         rows(c.q_len),
-            c.causal, c.causal_offset, scale()};
+    AttentionFwd<T> p;
+    describe(p);
+    p.o = o.data();
+    p.lse = lse.data();
+    return p;
   }
   AttentionBwd<T> bwd() {
-    return {q.data(),
-            kv.data(),
-            kv.data() + v_offset(),
-            o.data(),
-            lse.data(),
-            d_o.data(),
-            dq.data(),
-            dkv.data(),
-            dkv.data() + v_offset(),
-            c.masked ? valid.data() : nullptr,
-            c.batch,
-            c.heads,
-            c.q_len,
-            c.k_len,
-            c.head_dim,
-            rows(c.q_len),
-            fused(),
-            fused(),
-            rows(c.q_len),
-            rows(c.q_len),
-            fused(),
-            fused(),
-            c.causal,
-            c.causal_offset,
-            scale()};
+    AttentionBwd<T> p;
+    describe(p);
+    p.o = o.data();
+    p.lse = lse.data();
+    p.d_o = d_o.data();
+    p.dq = dq.data();
+    p.dk = dkv.data();
+    p.dv = dkv.data() + v_offset();
+    p.dq_strides = rows(c.q_len);
+    p.dk_strides = p.dv_strides = fused();
+    return p;
   }
 };
 
@@ -132,16 +133,31 @@ TEST_CASE("attention: two keys by hand", "[attention]") {
   std::vector<float> dq(1);
   std::vector<float> dk(2);
   std::vector<float> dv(2);
-  const AttentionStrides one{1, 1, 1};
-  const AttentionStrides two{2, 1, 1};
-  attention_fwd(Device{}, {q.data(), k.data(), v.data(), o.data(), lse.data(), nullptr, 1, 1, 1, 2, 1, one,
-                           two, two, one, false, 0, 1.0F});
+  AttentionFwd<float> p;
+  p.q = q.data();
+  p.k = k.data();
+  p.v = v.data();
+  p.o = o.data();
+  p.lse = lse.data();
+  p.batch = p.heads = p.q_len = p.head_dim = 1;
+  p.k_len = 2;
+  p.q_strides = p.o_strides = {1, 1, 1};
+  p.k_strides = p.v_strides = {2, 1, 1};
+  p.scale = 1.0F;
+  attention_fwd(Device{}, p);
   CHECK(o[0] == Approx(5.0F));
   CHECK(lse[0] == Approx(std::log(4.0F)));
-  attention_bwd(Device{}, {q.data(),  k.data(),  v.data(), o.data(), lse.data(), d_o.data(), dq.data(),
-                           dk.data(), dv.data(), nullptr,  1,        1,          1,          2,
-                           1,         one,       two,      two,      one,        one,        two,
-                           two,       false,     0,        1.0F});
+  AttentionBwd<float> g;
+  static_cast<AttentionInputs<float>&>(g) = p;
+  g.o = o.data();
+  g.lse = lse.data();
+  g.d_o = d_o.data();
+  g.dq = dq.data();
+  g.dk = dk.data();
+  g.dv = dv.data();
+  g.dq_strides = {1, 1, 1};
+  g.dk_strides = g.dv_strides = {2, 1, 1};
+  attention_bwd(Device{}, g);
   // ds = p (dp - D) with dp = (16, 8), D = 10: (1.5, -1.5).
   CHECK(dv[0] == Approx(0.5F));
   CHECK(dv[1] == Approx(1.5F));

@@ -122,14 +122,14 @@ TEST_CASE("bf16: AdamW keeps its moments in float", "[bf16]") {
                                      .weight_decay = 0,
                                      .lr_scale = 1};
   for (int64_t t = 1; t <= 10; ++t) {
-    adamw(kCpu, Adamw<bfloat16>{.tensors = &tensor,
-                                .count = 1,
-                                .lr = 0.5,
-                                .beta1 = 0.9,
-                                .beta2 = 0.999,
-                                .eps = 1e-8,
-                                .step = t,
-                                .grad_scale = 1});
+    adamw(kCpu, AdamwStep<bfloat16>{.tensors = &tensor,
+                                    .count = 1,
+                                    .lr = 0.5,
+                                    .beta1 = 0.9,
+                                    .beta2 = 0.999,
+                                    .eps = 1e-8,
+                                    .step = t,
+                                    .grad_scale = 1});
   }
   CHECK(v == Approx(0.5 * std::pow(0.999, 10)).epsilon(1e-4));
   CHECK(m == Approx(0.001 * (1 - std::pow(0.9, 10))).epsilon(0.01));

@@ -27,7 +27,14 @@ struct Data {
     }
   }
   CrossEntropy<T> params() {
-    return {logits.data(), targets.data(), kIgnore, smoothing, loss.data(), dlogits.data(), rows, vocab};
+    return {.logits = logits.data(),
+            .targets = targets.data(),
+            .ignore_index = kIgnore,
+            .label_smoothing = smoothing,
+            .loss = loss.data(),
+            .dlogits = dlogits.data(),
+            .rows = rows,
+            .vocab = vocab};
   }
 };
 
@@ -39,19 +46,40 @@ TEST_CASE("cross_entropy: by hand", "[cross_entropy]") {
   const std::vector<int32_t> targets{1, kIgnore};
   std::vector<float> loss(1);
   std::vector<float> dx(4, 7.0F);
-  cross_entropy(Device{}, {x.data(), targets.data(), kIgnore, 0.0F, loss.data(), dx.data(), 2, 2});
+  cross_entropy(Device{}, {.logits = x.data(),
+                           .targets = targets.data(),
+                           .ignore_index = kIgnore,
+                           .label_smoothing = 0.0F,
+                           .loss = loss.data(),
+                           .dlogits = dx.data(),
+                           .rows = 2,
+                           .vocab = 2});
   CHECK(loss[0] == Approx(std::log(4.0F / 3.0F)));
   CHECK(dx[0] == Approx(0.25F));
   CHECK(dx[1] == Approx(-0.25F));
   CHECK(dx[2] == 0.0F);
   CHECK(dx[3] == 0.0F);
   // e = 0.5 moves a quarter of the weight: loss = 3/4 ln(4/3) + 1/4 ln 4, gradient (1/4 - 1/4, 3/4 - 3/4).
-  cross_entropy(Device{}, {x.data(), targets.data(), kIgnore, 0.5F, loss.data(), dx.data(), 2, 2});
+  cross_entropy(Device{}, {.logits = x.data(),
+                           .targets = targets.data(),
+                           .ignore_index = kIgnore,
+                           .label_smoothing = 0.5F,
+                           .loss = loss.data(),
+                           .dlogits = dx.data(),
+                           .rows = 2,
+                           .vocab = 2});
   CHECK(loss[0] == Approx(0.75F * std::log(4.0F / 3.0F) + 0.25F * std::log(4.0F)));
   CHECK((std::abs(dx[0]) < 1e-6F));
   CHECK((std::abs(dx[1]) < 1e-6F));
   const std::vector<int32_t> ignored{kIgnore, kIgnore};
-  cross_entropy(Device{}, {x.data(), ignored.data(), kIgnore, 0.5F, loss.data(), dx.data(), 2, 2});
+  cross_entropy(Device{}, {.logits = x.data(),
+                           .targets = ignored.data(),
+                           .ignore_index = kIgnore,
+                           .label_smoothing = 0.5F,
+                           .loss = loss.data(),
+                           .dlogits = dx.data(),
+                           .rows = 2,
+                           .vocab = 2});
   CHECK(loss[0] == 0.0F);
   CHECK(dx == std::vector<float>(4, 0.0F));
 }
@@ -99,7 +127,9 @@ TEST_CASE("cross_entropy: parity with the oracle", "[cross_entropy]") {
     }
   }
   std::vector<float> loss{7};
-  cross_entropy(Device{}, {nullptr, nullptr, kIgnore, 0.0F, loss.data(), nullptr, 0, 10});
+  cross_entropy(
+      Device{},
+      {.ignore_index = kIgnore, .label_smoothing = 0.0F, .loss = loss.data(), .rows = 0, .vocab = 10});
   CHECK(loss[0] == 0.0F);
 }
 
@@ -110,11 +140,24 @@ TEST_CASE("cross_entropy: extreme logits", "[cross_entropy]") {
     const std::vector<int32_t> target{0};
     std::vector<float> loss(1);
     std::vector<float> dx(4);
-    cross_entropy(Device{}, {x.data(), target.data(), kIgnore, 0.0F, loss.data(), dx.data(), 1, 4});
+    cross_entropy(Device{}, {.logits = x.data(),
+                             .targets = target.data(),
+                             .ignore_index = kIgnore,
+                             .label_smoothing = 0.0F,
+                             .loss = loss.data(),
+                             .dlogits = dx.data(),
+                             .rows = 1,
+                             .vocab = 4});
     CHECK(loss[0] == 50000.0F);  // not inf, as the log of a softmax of 0 would be
     CHECK(dx == std::vector<float>{-1, 0, 0, 1});
     const std::vector<float> broken{0, std::nanf("")};
-    cross_entropy(Device{}, {broken.data(), target.data(), kIgnore, 0.0F, loss.data(), nullptr, 1, 2});
+    cross_entropy(Device{}, {.logits = broken.data(),
+                             .targets = target.data(),
+                             .ignore_index = kIgnore,
+                             .label_smoothing = 0.0F,
+                             .loss = loss.data(),
+                             .rows = 1,
+                             .vocab = 2});
     CHECK(std::isnan(loss[0]));
   });
 }
@@ -137,11 +180,13 @@ TEST_CASE("softmax: rows", "[cross_entropy]") {
       std::vector<double> oracle(x.size());
       std::vector<float> plain(x.size());
       std::vector<float> fast(x32);
-      reference::softmax_fwd(SoftmaxFwd<double>{x.data(), oracle.data(), 3, dim, log});
-      reference::softmax_fwd(SoftmaxFwd<float>{x32.data(), plain.data(), 3, dim, log});
+      reference::softmax_fwd(
+          SoftmaxFwd<double>{.x = x.data(), .y = oracle.data(), .rows = 3, .dim = dim, .log = log});
+      reference::softmax_fwd(
+          SoftmaxFwd<float>{.x = x32.data(), .y = plain.data(), .rows = 3, .dim = dim, .log = log});
       on_every_isa([&] {
         fast = x32;
-        softmax_fwd(Device{}, {fast.data(), fast.data(), 3, dim, log});
+        softmax_fwd(Device{}, {.x = fast.data(), .y = fast.data(), .rows = 3, .dim = dim, .log = log});
         check_against_oracle(fast, plain, oracle);
         double total = 0;
         for (int64_t j = 0; j < dim; ++j) total += log ? std::exp(static_cast<double>(fast[j])) : fast[j];
@@ -151,10 +196,10 @@ TEST_CASE("softmax: rows", "[cross_entropy]") {
   }
   const float infinity = std::numeric_limits<float>::infinity();
   std::vector<float> y{-infinity, -infinity, 1, -infinity};
-  softmax_fwd(Device{}, {y.data(), y.data(), 2, 2, false});
+  softmax_fwd(Device{}, {.x = y.data(), .y = y.data(), .rows = 2, .dim = 2});
   CHECK(y == std::vector<float>{0, 0, 1, 0});
   y = {-infinity, -infinity, 1, -infinity};
-  softmax_fwd(Device{}, {y.data(), y.data(), 2, 2, true});
+  softmax_fwd(Device{}, {.x = y.data(), .y = y.data(), .rows = 2, .dim = 2, .log = true});
   CHECK(y == std::vector<float>{-infinity, -infinity, 0, -infinity});
 }
 

@@ -13,8 +13,13 @@ template <class T>
 std::vector<T> apply(void (*kernel)(const Dropout<T>&), const std::vector<T>& x,
                      const std::vector<T>& residual, float p, uint64_t seed, uint64_t stream) {
   std::vector<T> y(x.size(), T{-77});
-  kernel({x.data(), residual.empty() ? nullptr : residual.data(), y.data(), static_cast<int64_t>(x.size()), p,
-          seed, stream});
+  kernel({.x = x.data(),
+          .residual = residual.empty() ? nullptr : residual.data(),
+          .y = y.data(),
+          .numel = static_cast<int64_t>(x.size()),
+          .p = p,
+          .seed = seed,
+          .stream = stream});
   return y;
 }
 void fast(const Dropout<float>& p) { dropout(kCpu, p); }
@@ -50,8 +55,13 @@ TEST_CASE("dropout: by the definition", "[dropout]") {
                                apply(reference::dropout<double>, converted<double>(x),
                                      converted<double>(residual), p, seed, stream));
           std::vector<float> in_place = x;
-          dropout(kCpu, {in_place.data(), with_residual ? residual.data() : nullptr, in_place.data(), count,
-                         p, seed, stream});
+          dropout(kCpu, {.x = in_place.data(),
+                         .residual = with_residual ? residual.data() : nullptr,
+                         .y = in_place.data(),
+                         .numel = count,
+                         .p = p,
+                         .seed = seed,
+                         .stream = stream});
           CHECK(in_place == got);
         }
       }

@@ -19,7 +19,12 @@ template <class T>
 std::vector<T> backward(void (*kernel)(const EmbeddingBwd<T>&), const std::vector<int32_t>& ids,
                         const std::vector<T>& dy, int64_t vocab, int64_t dim) {
   std::vector<T> dtable(static_cast<size_t>(vocab * dim), T{77});
-  kernel({ids.data(), dy.data(), dtable.data(), static_cast<int64_t>(ids.size()), vocab, dim});
+  kernel({.ids = ids.data(),
+          .dy = dy.data(),
+          .dtable = dtable.data(),
+          .count = static_cast<int64_t>(ids.size()),
+          .vocab = vocab,
+          .dim = dim});
   return dtable;
 }
 void fast_backward(const EmbeddingBwd<float>& p) { embedding_bwd(kCpu, p); }
@@ -30,7 +35,8 @@ TEST_CASE("embedding: by hand", "[embedding]") {
   const std::vector<float> table{1, 2, 3, 4, 5, 6};
   const std::vector<int32_t> ids{2, 0, 2};
   std::vector<float> y(6);
-  embedding_fwd(kCpu, {ids.data(), table.data(), y.data(), 3, 3, 2});
+  embedding_fwd(kCpu,
+                {.ids = ids.data(), .table = table.data(), .y = y.data(), .count = 3, .vocab = 3, .dim = 2});
   CHECK(y == std::vector<float>{5, 6, 1, 2, 5, 6});
   const std::vector<float> dy{1, 2, 3, 4, 5, 6};
   CHECK(backward(fast_backward, ids, dy, 3, 2) == std::vector<float>{3, 4, 0, 0, 6, 8});
@@ -46,8 +52,18 @@ TEST_CASE("embedding: against the double oracle", "[embedding]") {
       const auto dy = random_values<float>(count * dim, 2);
       std::vector<float> y(dy.size());
       std::vector<float> plain(dy.size());
-      embedding_fwd(kCpu, {ids.data(), table.data(), y.data(), count, vocab, dim});
-      reference::embedding_fwd<float>({ids.data(), table.data(), plain.data(), count, vocab, dim});
+      embedding_fwd(kCpu, {.ids = ids.data(),
+                           .table = table.data(),
+                           .y = y.data(),
+                           .count = count,
+                           .vocab = vocab,
+                           .dim = dim});
+      reference::embedding_fwd<float>({.ids = ids.data(),
+                                       .table = table.data(),
+                                       .y = plain.data(),
+                                       .count = count,
+                                       .vocab = vocab,
+                                       .dim = dim});
       CHECK(y == plain);
       const auto got = backward(fast_backward, ids, dy, vocab, dim);
       check_against_oracle(
@@ -67,7 +83,8 @@ TEST_CASE("embedding: gradient is the transpose of the lookup", "[embedding]") {
   const auto table = random_values<double>(7 * 5, 1);
   const auto dy = random_values<double>(40 * 5, 2);
   std::vector<double> y(dy.size());
-  reference::embedding_fwd<double>({ids.data(), table.data(), y.data(), 40, 7, 5});
+  reference::embedding_fwd<double>(
+      {.ids = ids.data(), .table = table.data(), .y = y.data(), .count = 40, .vocab = 7, .dim = 5});
   const auto dtable = backward(reference::embedding_bwd<double>, ids, dy, 7, 5);
   double left = 0;
   double right = 0;
@@ -81,7 +98,8 @@ TEST_CASE("embedding: an id outside the table is named", "[embedding]") {
   std::vector<float> y(6);
   const auto message = [&](std::vector<int32_t> ids) -> std::string {
     try {
-      embedding_fwd(kCpu, {ids.data(), table.data(), y.data(), 3, 3, 2});
+      embedding_fwd(
+          kCpu, {.ids = ids.data(), .table = table.data(), .y = y.data(), .count = 3, .vocab = 3, .dim = 2});
     } catch (const Error& error) {
       return error.what();
     }

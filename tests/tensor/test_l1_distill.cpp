@@ -27,15 +27,15 @@ struct Case {
         dstudent(student.size(), T{77}) {}
 
   L1Distill<T> params() {
-    return {student.data(),
-            teacher.data(),
-            valid.empty() ? nullptr : valid.data(),
-            loss.data(),
-            dstudent.data(),
-            batch,
-            frames,
-            dim,
-            per_frame ? dim : 0};
+    return {.student = student.data(),
+            .teacher = teacher.data(),
+            .valid = valid.empty() ? nullptr : valid.data(),
+            .loss = loss.data(),
+            .dstudent = dstudent.data(),
+            .batch = batch,
+            .frames = frames,
+            .dim = dim,
+            .teacher_row_stride = per_frame ? dim : 0};
   }
 };
 
@@ -54,7 +54,15 @@ TEST_CASE("l1_distill: by hand", "[l1_distill]") {
     const std::vector<uint8_t> valid{1, 1, 0};
     float loss = -1;
     std::vector<float> grad(6, 77.0F);
-    l1_distill(kCpu, {student.data(), teacher.data(), valid.data(), &loss, grad.data(), 1, 3, 2, 0});
+    l1_distill(kCpu, {.student = student.data(),
+                      .teacher = teacher.data(),
+                      .valid = valid.data(),
+                      .loss = &loss,
+                      .dstudent = grad.data(),
+                      .batch = 1,
+                      .frames = 3,
+                      .dim = 2,
+                      .teacher_row_stride = 0});
     CHECK(loss == 1.0F);  // (1 + 0 + 1 + 2) / 4
     CHECK(grad == std::vector<float>{-0.25F, 0, 0.25F, 0.25F, 0, 0});
   });

@@ -35,17 +35,30 @@ struct Case {
         dbeta(static_cast<size_t>(d), T{77}) {}
 
   LayerNormFwd<T> fwd() {
-    return {x.data(),     with_residual ? residual.data() : nullptr,
-            gamma.data(), beta.data(),
-            sum.data(),   y.data(),
-            mean.data(),  rstd.data(),
-            rows,         dim,
-            T(1e-5)};
+    return {.x = x.data(),
+            .residual = with_residual ? residual.data() : nullptr,
+            .gamma = gamma.data(),
+            .beta = beta.data(),
+            .sum = sum.data(),
+            .y = y.data(),
+            .mean = mean.data(),
+            .rstd = rstd.data(),
+            .rows = rows,
+            .dim = dim,
+            .eps = T(1e-5)};
   }
   LayerNormBwd<T> bwd() {
-    return {
-        dy.data(), sum.data(),    gamma.data(), mean.data(), rstd.data(), with_past ? past.data() : nullptr,
-        ds.data(), dgamma.data(), dbeta.data(), rows,        dim};
+    return {.dy = dy.data(),
+            .s = sum.data(),
+            .gamma = gamma.data(),
+            .mean = mean.data(),
+            .rstd = rstd.data(),
+            .ds_in = with_past ? past.data() : nullptr,
+            .ds = ds.data(),
+            .dgamma = dgamma.data(),
+            .dbeta = dbeta.data(),
+            .rows = rows,
+            .dim = dim};
   }
 };
 
@@ -92,8 +105,15 @@ TEST_CASE("layer_norm: by hand", "[layer_norm]") {
   std::vector<float> y(5);
   float mean = 0;
   float rstd = 0;
-  layer_norm_fwd(kCpu,
-                 {x.data(), nullptr, gamma.data(), beta.data(), nullptr, y.data(), &mean, &rstd, 1, 5, 0.0F});
+  layer_norm_fwd(kCpu, {.x = x.data(),
+                        .gamma = gamma.data(),
+                        .beta = beta.data(),
+                        .y = y.data(),
+                        .mean = &mean,
+                        .rstd = &rstd,
+                        .rows = 1,
+                        .dim = 5,
+                        .eps = 0.0F});
   CHECK(mean == 3.0F);
   CHECK(rstd == Approx(0.70710678));
   const std::vector<double> expected{-1.41421356, -0.70710678, 10, 1.41421356, 3.82842712};

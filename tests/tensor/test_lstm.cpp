@@ -20,8 +20,8 @@ struct Case {
 template <class T>
 struct Data {
   Case s;
-  std::vector<T> x, w, h0, c0, dh, dh_last, dc_last;         // inputs
-  std::vector<T> h, c, gates, h_last, c_last, dx, dh0, dc0;  // results
+  std::vector<T> x, w, h0, c0, dh, dh_last, dc_last;                     // inputs
+  std::vector<T> h, c, gates, h_last, c_last, dx, h_previous, dh0, dc0;  // results
   std::vector<int32_t> lengths;
 
   explicit Data(const Case& wanted) : s(wanted) {
@@ -35,7 +35,7 @@ struct Data {
     dh = random_values<T>(all, 5);
     dh_last = random_values<T>(states, 6);
     dc_last = random_values<T>(states, 7);
-    for (auto* out : {&h, &c}) out->assign(all, T{7});
+    for (auto* out : {&h, &c, &h_previous}) out->assign(all, T{7});
     for (auto* out : {&gates, &dx}) out->assign(4 * all, T{7});
     for (auto* out : {&h_last, &c_last, &dh0, &dc0}) out->assign(states, T{7});
     for (int64_t b = 0; b < s.batch; ++b)
@@ -43,37 +43,40 @@ struct Data {
   }
   const int32_t* length_data() const { return s.ragged ? lengths.data() : nullptr; }
   LstmFwd<T> fwd() {
-    return {x.data(),
-            w.data(),
-            s.states ? h0.data() : nullptr,
-            s.states ? c0.data() : nullptr,
-            length_data(),
-            h.data(),
-            c.data(),
-            gates.data(),
-            h_last.data(),
-            c_last.data(),
-            s.batch,
-            s.steps,
-            s.hidden,
-            s.reverse};
+    return {.x_gates = x.data(),
+            .w_hh = w.data(),
+            .h0 = s.states ? h0.data() : nullptr,
+            .c0 = s.states ? c0.data() : nullptr,
+            .lengths = length_data(),
+            .h = h.data(),
+            .c = c.data(),
+            .gates = gates.data(),
+            .h_last = h_last.data(),
+            .c_last = c_last.data(),
+            .batch = s.batch,
+            .steps = s.steps,
+            .hidden = s.hidden,
+            .reverse = s.reverse};
   }
   LstmBwd<T> bwd() {
-    return {dh.data(),
-            s.states ? dh_last.data() : nullptr,
-            s.states ? dc_last.data() : nullptr,
-            w.data(),
-            gates.data(),
-            c.data(),
-            s.states ? c0.data() : nullptr,
-            length_data(),
-            dx.data(),
-            dh0.data(),
-            dc0.data(),
-            s.batch,
-            s.steps,
-            s.hidden,
-            s.reverse};
+    return {.dh = dh.data(),
+            .dh_last = s.states ? dh_last.data() : nullptr,
+            .dc_last = s.states ? dc_last.data() : nullptr,
+            .w_hh = w.data(),
+            .h = h.data(),
+            .h0 = s.states ? h0.data() : nullptr,
+            .gates = gates.data(),
+            .c = c.data(),
+            .c0 = s.states ? c0.data() : nullptr,
+            .lengths = length_data(),
+            .dx_gates = dx.data(),
+            .h_previous = h_previous.data(),
+            .dh0 = dh0.data(),
+            .dc0 = dc0.data(),
+            .batch = s.batch,
+            .steps = s.steps,
+            .hidden = s.hidden,
+            .reverse = s.reverse};
   }
 };
 
@@ -96,6 +99,7 @@ void check_parity(const Case& s) {
     check_against_oracle(fast.h_last, plain.h_last, oracle.h_last);
     check_against_oracle(fast.c_last, plain.c_last, oracle.c_last);
     check_against_oracle(fast.dx, plain.dx, oracle.dx);
+    check_against_oracle(fast.h_previous, plain.h_previous, oracle.h_previous);
     check_against_oracle(fast.dh0, plain.dh0, oracle.dh0);
     check_against_oracle(fast.dc0, plain.dc0, oracle.dc0);
   });
@@ -110,8 +114,13 @@ TEST_CASE("lstm: one unit, two steps by hand", "[lstm]") {
   const std::vector<float> w{0, 0, 0, 2};
   std::vector<float> h(2);
   std::vector<float> c(2);
-  lstm_fwd(Device{}, {x.data(), w.data(), nullptr, nullptr, nullptr, h.data(), c.data(), nullptr, nullptr,
-                      nullptr, 1, 2, 1, false});
+  lstm_fwd(Device{}, {.x_gates = x.data(),
+                      .w_hh = w.data(),
+                      .h = h.data(),
+                      .c = c.data(),
+                      .batch = 1,
+                      .steps = 2,
+                      .hidden = 1});
   const float h1 = 0.5F * std::tanh(0.25F);
   CHECK(c[0] == Approx(0.25F));
   CHECK(h[0] == Approx(h1));
@@ -164,6 +173,55 @@ TEST_CASE("lstm: parity with the oracle", "[lstm]") {
   check_parity({0, 3, 16});
 }
 
+TEST_CASE("lstm: what each step saw as h", "[lstm]") {
+  on_every_isa([] {
+    for (const bool reverse : {false, true}) {
+      for (const bool states : {false, true}) {
+        for (const bool oracle : {false, true}) {
+          INFO("reverse " << reverse << " states " << states << " reference " << oracle);
+          Data<float> data({4, 3, 5, reverse, true, states});
+          data.lengths = {3, 1, 0, 2};
+          oracle ? reference::lstm_fwd(data.fwd()) : lstm_fwd(Device{}, data.fwd());
+          oracle ? reference::lstm_bwd(data.bwd()) : lstm_bwd(Device{}, data.bwd());
+          for (int64_t b = 0; b < 4; ++b) {
+            const int64_t length = data.lengths[static_cast<size_t>(b)];
+            for (int64_t t = 0; t < 3; ++t) {
+              const int64_t before = reverse ? t + 1 : t - 1;
+              for (int64_t u = 0; u < 5; ++u) {
+                float expected = 0;
+                if (t < length && before >= 0 && before < length) expected = data.h[(b * 3 + before) * 5 + u];
+                if (t < length && (before < 0 || before == length))
+                  expected = states ? data.h0[b * 5 + u] : 0;
+                CHECK(data.h_previous[(b * 3 + t) * 5 + u] == expected);
+              }
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("lstm: lengths outside [0, T] count as 0 and T", "[lstm]") {
+  on_every_isa([] {
+    for (const bool reverse : {false, true}) {
+      Data<float> tame({3, 4, 21, reverse, true});
+      tame.lengths = {4, 0, 2};
+      Data<float> wild = tame;
+      wild.lengths = {9, -1, 2};
+      for (Data<float>* data : {&tame, &wild}) {
+        lstm_fwd(Device{}, data->fwd());
+        lstm_bwd(Device{}, data->bwd());
+      }
+      CHECK(wild.h == tame.h);
+      CHECK(wild.c_last == tame.c_last);
+      CHECK(wild.dx == tame.dx);
+      CHECK(wild.h_previous == tame.h_previous);
+      CHECK(wild.dh0 == tame.dh0);
+    }
+  });
+}
+
 TEST_CASE("lstm: T steps are T calls of one step, backwards is a flip, and bits repeat", "[lstm]") {
   on_every_isa([] {
     Data<float> whole({3, 5, 40});
@@ -181,8 +239,16 @@ TEST_CASE("lstm: T steps are T calls of one step, backwards is a flip, and bits 
     std::vector<float> c(whole.c0.begin(), whole.c0.begin() + 40);
     std::vector<float> out(40);
     for (int t = 0; t < 5; ++t) {
-      lstm_fwd(Device{}, {whole.x.data() + t * 160, whole.w.data(), h.data(), c.data(), nullptr, out.data(),
-                          nullptr, nullptr, h.data(), c.data(), 1, 1, 40, false});
+      lstm_fwd(Device{}, {.x_gates = whole.x.data() + t * 160,
+                          .w_hh = whole.w.data(),
+                          .h0 = h.data(),
+                          .c0 = c.data(),
+                          .h = out.data(),
+                          .h_last = h.data(),
+                          .c_last = c.data(),
+                          .batch = 1,
+                          .steps = 1,
+                          .hidden = 40});
       CHECK(out == std::vector<float>(whole.h.begin() + t * 40, whole.h.begin() + (t + 1) * 40));
     }
     CHECK(h == std::vector<float>(whole.h_last.begin(), whole.h_last.begin() + 40));

@@ -18,8 +18,24 @@ void check_max(int64_t n, int64_t h, int64_t w, int64_t c, int64_t kernel, int64
   std::vector<float> y(static_cast<size_t>(n * window_positions(h, kernel, stride, padding) *
                                            window_positions(w, kernel, stride, padding) * c));
   std::vector<double> oracle(y.size());
-  max_pool2d(kCpu, {x.data(), y.data(), n, h, w, c, kernel, stride, padding});
-  reference::max_pool2d<double>({wide.data(), oracle.data(), n, h, w, c, kernel, stride, padding});
+  max_pool2d(kCpu, {.x = x.data(),
+                    .y = y.data(),
+                    .n = n,
+                    .h = h,
+                    .w = w,
+                    .c = c,
+                    .kernel = kernel,
+                    .stride = stride,
+                    .padding = padding});
+  reference::max_pool2d<double>({.x = wide.data(),
+                                 .y = oracle.data(),
+                                 .n = n,
+                                 .h = h,
+                                 .w = w,
+                                 .c = c,
+                                 .kernel = kernel,
+                                 .stride = stride,
+                                 .padding = padding});
   CHECK(converted<double>(y) == oracle);
 }
 
@@ -30,9 +46,9 @@ void check_mean(int64_t n, int64_t h, int64_t w, int64_t c) {
   std::vector<float> y(static_cast<size_t>(n * c));
   std::vector<float> plain(y.size());
   std::vector<double> oracle(y.size());
-  mean_pool2d(kCpu, {x.data(), y.data(), n, h, w, c});
-  reference::mean_pool2d<float>({x.data(), plain.data(), n, h, w, c});
-  reference::mean_pool2d<double>({wide.data(), oracle.data(), n, h, w, c});
+  mean_pool2d(kCpu, {.x = x.data(), .y = y.data(), .n = n, .h = h, .w = w, .c = c});
+  reference::mean_pool2d<float>({.x = x.data(), .y = plain.data(), .n = n, .h = h, .w = w, .c = c});
+  reference::mean_pool2d<double>({.x = wide.data(), .y = oracle.data(), .n = n, .h = h, .w = w, .c = c});
   check_against_oracle(y, plain, oracle);
 }
 
@@ -42,10 +58,18 @@ TEST_CASE("pool2d: by hand", "[pool2d]") {
   const std::vector<float> x{-1, 10, -2, 20, -3, 30, -4, 40, -5, 50, -6, 60};  // 2 x 3 pixels, two channels
   std::vector<float> y(4);
   on_every_isa([&] {
-    max_pool2d(kCpu, {x.data(), y.data(), 1, 2, 3, 2, 3, 2, 1});
+    max_pool2d(kCpu, {.x = x.data(),
+                      .y = y.data(),
+                      .n = 1,
+                      .h = 2,
+                      .w = 3,
+                      .c = 2,
+                      .kernel = 3,
+                      .stride = 2,
+                      .padding = 1});
     CHECK(y == std::vector<float>{-1, 50, -2, 60});
     std::vector<float> mean(2);
-    mean_pool2d(kCpu, {x.data(), mean.data(), 1, 2, 3, 2});
+    mean_pool2d(kCpu, {.x = x.data(), .y = mean.data(), .n = 1, .h = 2, .w = 3, .c = 2});
     CHECK(mean == std::vector<float>{-3.5F, 35});
   });
 }
@@ -73,8 +97,16 @@ TEST_CASE("pool2d: the same bits for any number of threads", "[pool2d]") {
   const auto run = [&](int threads) {
     set_thread_count(threads);
     std::vector<float> y(static_cast<size_t>(4 * 16 * 15 * 48 + 4 * 48));
-    max_pool2d(kCpu, {x.data(), y.data(), 4, 31, 29, 48, 3, 2, 1});
-    mean_pool2d(kCpu, {x.data(), y.data() + 4 * 16 * 15 * 48, 4, 31, 29, 48});
+    max_pool2d(kCpu, {.x = x.data(),
+                      .y = y.data(),
+                      .n = 4,
+                      .h = 31,
+                      .w = 29,
+                      .c = 48,
+                      .kernel = 3,
+                      .stride = 2,
+                      .padding = 1});
+    mean_pool2d(kCpu, {.x = x.data(), .y = y.data() + 4 * 16 * 15 * 48, .n = 4, .h = 31, .w = 29, .c = 48});
     return y;
   };
   const auto one = run(1);

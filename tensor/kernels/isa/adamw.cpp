@@ -71,7 +71,7 @@ double range_squares(const float* x, int64_t count) {
 
 }  // namespace
 
-void adamw(const Adamw<float>& p) {
+void adamw(const AdamwStep<float>& p) {
   Constants c{};
   c.beta1 = static_cast<float>(p.beta1);
   c.beta2 = static_cast<float>(p.beta2);

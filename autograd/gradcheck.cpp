@@ -52,7 +52,8 @@ GradcheckResult gradcheck(const std::function<Variable()>& function, std::span<c
       const double analytic = grad.data<double>()[at];
       const double error = std::abs(analytic - numeric) / std::max(1.0, std::abs(numeric));
       ++result.elements;
-      if (!(error <= result.worst)) {
+      // A NaN is the worst there is, and stays.
+      if (!std::isnan(result.worst) && !(error <= result.worst)) {
         result.worst = error;
         result.place = concat_text("input ", n, " ", inputs[n].shape(), ", element ", at, ": analytic ",
                                    analytic, ", numeric ", numeric);

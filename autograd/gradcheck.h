@@ -11,7 +11,7 @@
 namespace clipcap {
 
 struct GradcheckResult {
-  double worst = 0;      // largest |analytic - numeric| / max(1, |numeric|)
+  double worst = 0;      // largest |analytic - numeric| / max(1, |numeric|); NaN when any of them is
   std::string place;     // "input 2, element 17: analytic …, numeric …"
   int64_t elements = 0;  // elements compared
 };

@@ -1,4 +1,4 @@
-// One recorded operation: where its gradient goes, and how it is computed.
+// One recorded operation: where its gradients go, and how they are computed.
 #pragma once
 
 #include <cstdint>
@@ -22,19 +22,45 @@ struct Edge {
   [[nodiscard]] bool wanted() const { return node != nullptr || leaf != nullptr; }
 };
 
-/// Gradients of the outputs in (undefined = none arrived), gradients of the inputs out (undefined = none).
-/// Closures capture Tensors, never Variables: the capture list is what is saved for backward, and no cycle
-/// can form.
-using BackwardFunction = std::function<std::vector<Tensor>(std::span<const Tensor> output_grads)>;
+/// What a backward function is told.
+class BackwardArgs {
+ public:
+  BackwardArgs(std::span<const Tensor> output_grads, std::span<const Edge> inputs, bool last)
+      : output_grads_(output_grads), inputs_(inputs), last_(last) {}
+  /// Gradient of output i; undefined when none arrived (one of them always has).
+  const Tensor& operator[](size_t i) const { return output_grads_[i]; }
+  /// Whether the gradient of input i goes anywhere; if not, it is not to be computed.
+  [[nodiscard]] bool wants(size_t i) const { return inputs_[i].wanted(); }
+  /// The graph is released on the way: what this operation alone has saved may be overwritten.
+  [[nodiscard]] bool last() const { return last_; }
+
+ private:
+  std::span<const Tensor> output_grads_;
+  std::span<const Edge> inputs_;
+  bool last_;
+};
+
+/// Returns one gradient for each input, of the input's shape and dtype; undefined = none. Closures capture
+/// Tensors, never Variables, so that no cycle can form; and only those that the wanted gradients need, for
+/// the capture list is what stays in memory until backward().
+using BackwardFunction = std::function<std::vector<Tensor>(const BackwardArgs& grads)>;
 
 struct Node {
+  /// What a gradient of an output has to look like.
+  struct Output {
+    Shape shape;
+    DType dtype;
+    Device device;
+  };
+
   const char* name;
   uint64_t id;  // creation order: inputs always have smaller ids than the nodes that use them
-  int outputs;
+  std::vector<Output> outputs;
   std::vector<Edge> inputs;
-  BackwardFunction backward;
+  BackwardFunction backward;  // null once backward() has released the graph
+  const void* module;         // whose forward recorded it (autograd/attribution.h)
 
-  Node(const char* op_name, int output_count);
+  explicit Node(const char* op_name);
   /// Releases the graph behind it in a loop: a chain of a million nodes must not recurse.
   ~Node();
   Node(const Node&) = delete;

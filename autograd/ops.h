@@ -1,6 +1,7 @@
-// Differentiable operations. Each records a closure that stands right beside its forward in ops_*.cpp.
-// They live in clipcap::diff, so that the kernels' own names (clipcap::matmul, ...) stay free.
-// Inputs are f32 or f64 (f64 runs the oracle kernels: gradient checks).
+// Differentiable operations. Each records a closure that stands right beside its forward in ops_*.cpp. They
+// live in clipcap::diff, so that the kernels' own names (clipcap::matmul, ...) stay free. Inputs are f32 or
+// f64 (f64 runs the oracle kernels: gradient checks). What an operation keeps for backward() is what the
+// wanted gradients need: a frozen weight does not keep its input in memory.
 #pragma once
 
 #include <span>
@@ -64,6 +65,16 @@ struct AttentionOptions {
 /// q [B,Tq,H,K], k and v [B,Tk,H,K] (any strides with adjacent K): [B,Tq,H,K]. Softmax(q k^T * scale) v.
 [[nodiscard]] Variable attention(const Variable& q, const Variable& k, const Variable& v,
                                  const AttentionOptions& options);
+/// The same from one fused projection [B,T,3,H,K] (query, key, value), with one gradient of that shape:
+/// [B,Q,H,K] for the first Q = `queries` positions, which attend to all T.
+[[nodiscard]] Variable self_attention(const Variable& qkv, int64_t queries, const AttentionOptions& options);
+/// The same from q [B,Tq,H,K] and a fused projection of the memory [B,Tk,2,H,K] (key, value).
+[[nodiscard]] Variable cross_attention(const Variable& q, const Variable& kv,
+                                       const AttentionOptions& options);
+/// The weights that attention gives the values, [B,H,Tq,Tk] on the CPU, for observers; rows without an
+/// allowed key are zero. No gradients.
+[[nodiscard]] Tensor attention_probabilities(const Tensor& q, const Tensor& k,
+                                             const AttentionOptions& options);
 
 struct LstmOutput {
   Variable h;       // [B,T,H], zero rows past each length
@@ -75,17 +86,17 @@ struct LstmOutput {
 [[nodiscard]] LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h0,
                               const Variable& c0, const Tensor& lengths, bool reverse);
 
-// ---- losses (ops_loss.cpp)
-// A loss over a part of a batch (a micro-batch, a rank's share) is divided by the denominator of the whole, so that
-// the parts' losses and gradients add up to the whole's.
+// ---- losses (ops_loss.cpp) A loss over a part of a batch (a micro-batch, a rank's share) is divided by the
+// denominator of the whole, so that the parts' losses and gradients add up to the whole's.
 
-/// Label-smoothed cross-entropy, summed over counted rows and divided by `denominator` (0: their number); logits
-/// [...,V], targets i32 [...]. Rows whose target is `ignore_index` do not count; no counted row gives 0.
+/// Label-smoothed cross-entropy, summed over counted rows and divided by `denominator` (0: their
+/// number); logits [...,V], targets i32 [...]. Rows whose target is `ignore_index` do not count; no
+/// counted row gives 0.
 [[nodiscard]] Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ignore_index,
                                      double label_smoothing, double denominator = 0);
-/// Masked L1 distillation (eq. 6): student [B,n,D], teacher [B,D] or [B,n,D] (no gradient), valid u8 [B,n] or
-/// undefined. Summed over the elements of valid rows and divided by D times `denominator` (0: the number of valid
-/// rows).
+/// Masked L1 distillation (eq. 6): student [B,n,D], teacher [B,D] or [B,n,D] (no gradient), valid u8 [B,n]
+/// or undefined. Summed over the elements of valid rows and divided by D times `denominator` (0: the number
+/// of valid rows).
 [[nodiscard]] Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor& valid,
                                   double denominator = 0);
 

@@ -20,8 +20,9 @@ Variable add(const Variable& a, const Variable& b) {
   const Shape a_shape = a.shape();
   const Shape b_shape = b.shape();
   return make_result("add", ops::add(a.value(), b.value()), {a, b},
-                     [a_shape, b_shape](std::span<const Tensor> g) -> std::vector<Tensor> {
-                       return {ops::sum_to(g[0], a_shape), ops::sum_to(g[0], b_shape)};
+                     [a_shape, b_shape](const BackwardArgs& g) -> std::vector<Tensor> {
+                       return {g.wants(0) ? ops::sum_to(g[0], a_shape) : Tensor(),
+                               g.wants(1) ? ops::sum_to(g[0], b_shape) : Tensor()};
                      });
 }
 
@@ -29,34 +30,36 @@ Variable sub(const Variable& a, const Variable& b) {
   const Shape a_shape = a.shape();
   const Shape b_shape = b.shape();
   return make_result("sub", ops::sub(a.value(), b.value()), {a, b},
-                     [a_shape, b_shape](std::span<const Tensor> g) -> std::vector<Tensor> {
-                       return {ops::sum_to(g[0], a_shape), ops::affine(ops::sum_to(g[0], b_shape), -1.0)};
+                     [a_shape, b_shape](const BackwardArgs& g) -> std::vector<Tensor> {
+                       return {g.wants(0) ? ops::sum_to(g[0], a_shape) : Tensor(),
+                               g.wants(1) ? ops::affine(ops::sum_to(g[0], b_shape), -1.0) : Tensor()};
                      });
 }
 
 Variable mul(const Variable& a, const Variable& b) {
-  const Tensor x = a.value();
-  const Tensor y = b.value();
-  const bool want_a = a.requires_grad();
-  const bool want_b = b.requires_grad();
-  return make_result("mul", ops::mul(x, y), {a, b}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {want_a ? ops::sum_to(ops::mul(g[0], y), x.shape()) : Tensor(),
-            want_b ? ops::sum_to(ops::mul(g[0], x), y.shape()) : Tensor()};
-  });
+  const Shape a_shape = a.shape();
+  const Shape b_shape = b.shape();
+  // Each side is kept for the other one's gradient.
+  const Tensor x = saved_for(b, a.value());
+  const Tensor y = saved_for(a, b.value());
+  return make_result("mul", ops::mul(a.value(), b.value()), {a, b},
+                     [=](const BackwardArgs& g) -> std::vector<Tensor> {
+                       return {g.wants(0) ? ops::sum_to(ops::mul(g[0], y), a_shape) : Tensor(),
+                               g.wants(1) ? ops::sum_to(ops::mul(g[0], x), b_shape) : Tensor()};
+                     });
 }
 
 Variable scale(const Variable& x, double factor) {
   return make_result(
       "scale", ops::affine(x.value(), factor), {x},
-      [factor](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::affine(g[0], factor)}; });
+      [factor](const BackwardArgs& g) -> std::vector<Tensor> { return {ops::affine(g[0], factor)}; });
 }
 
 Variable sum(const Variable& x) {
   const Shape shape = x.shape();
-  return make_result("sum", ops::sum_all(x.value()), {x},
-                     [shape](std::span<const Tensor> g) -> std::vector<Tensor> {
-                       return {g[0].expand(shape).contiguous()};
-                     });
+  return make_result(
+      "sum", ops::sum_all(x.value()), {x},
+      [shape](const BackwardArgs& g) -> std::vector<Tensor> { return {g[0].expand(shape).contiguous()}; });
 }
 
 Variable mean(const Variable& x) {
@@ -64,31 +67,32 @@ Variable mean(const Variable& x) {
   return scale(sum(x), 1.0 / static_cast<double>(x.value().numel()));
 }
 
-Variable reshape(const Variable& x, const Shape& shape) {
+namespace {
+
+Variable reshaped(const Variable& x, Tensor value) {
   const Shape before = x.shape();
   return make_result(
-      "reshape", x.value().reshape(shape), {x},
-      [before](std::span<const Tensor> g) -> std::vector<Tensor> { return {g[0].reshape(before)}; });
+      "reshape", std::move(value), {x},
+      [before](const BackwardArgs& g) -> std::vector<Tensor> { return {g[0].reshape(before)}; });
 }
 
+}  // namespace
+
+Variable reshape(const Variable& x, const Shape& shape) { return reshaped(x, x.value().reshape(shape)); }
+
 Variable reshape(const Variable& x, std::initializer_list<int64_t> sizes) {
-  const Shape before = x.shape();
-  return make_result(
-      "reshape", x.value().reshape(sizes), {x},
-      [before](std::span<const Tensor> g) -> std::vector<Tensor> { return {g[0].reshape(before)}; });
+  return reshaped(x, x.value().reshape(sizes));
 }
 
 Variable transpose(const Variable& x, int i, int j) {
   return make_result("transpose", x.value().transpose(i, j), {x},
-                     [i, j](std::span<const Tensor> g) -> std::vector<Tensor> {
-                       return {g[0].transpose(i, j).contiguous()};
-                     });
+                     [i, j](const BackwardArgs& g) -> std::vector<Tensor> { return {g[0].transpose(i, j)}; });
 }
 
 Variable slice(const Variable& x, int dim, int64_t start, int64_t length) {
   const Shape before = x.shape();
   return make_result("slice", x.value().slice(dim, start, length), {x},
-                     [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+                     [=](const BackwardArgs& g) -> std::vector<Tensor> {
                        Tensor dx = Tensor::zeros(before, g[0].dtype(), g[0].device());
                        dx.slice(dim, start, length).copy_from(g[0]);
                        return {dx};
@@ -102,12 +106,12 @@ Variable concat(const std::vector<Variable>& parts, int dim) {
     values.push_back(part.value());
     lengths.push_back(part.dim(dim));
   }
-  return make_result("concat", ops::concat(values, dim), parts, [=](std::span<const Tensor> g) {
+  return make_result("concat", ops::concat(values, dim), parts, [=](const BackwardArgs& g) {
     std::vector<Tensor> grads;
     int64_t at = 0;
-    for (const int64_t length : lengths) {
-      grads.push_back(g[0].slice(dim, at, length).contiguous());
-      at += length;
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      grads.push_back(g.wants(i) ? g[0].slice(dim, at, lengths[i]).contiguous() : Tensor());
+      at += lengths[i];
     }
     return grads;
   });
@@ -117,43 +121,41 @@ Variable expand(const Variable& x, const Shape& shape) {
   const Shape before = x.shape();
   return make_result(
       "expand", x.value().expand(shape).contiguous(), {x},
-      [before](std::span<const Tensor> g) -> std::vector<Tensor> { return {ops::sum_to(g[0], before)}; });
+      [before](const BackwardArgs& g) -> std::vector<Tensor> { return {ops::sum_to(g[0], before)}; });
 }
 
 Variable matmul(const Variable& a, const Variable& b) {
-  const Tensor x = a.value();
-  const Tensor y = b.value();
-  const bool want_a = a.requires_grad();
-  const bool want_b = b.requires_grad();
-  return make_result("matmul", ops::matmul(x, y), {a, b},
-                     [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+  const Tensor x = saved_for(b, a.value());
+  const Tensor y = saved_for(a, b.value());
+  const bool shared_b = b.value().rank() == 2;  // by every row of a
+  return make_result("matmul", ops::matmul(a.value(), b.value()), {a, b},
+                     [=](const BackwardArgs& g) -> std::vector<Tensor> {
                        Tensor da;
                        Tensor db;
-                       if (want_a) da = ops::matmul(g[0], y, false, true);
-                       if (want_b && y.rank() == 2) {  // shared by every row of a
-                         db = ops::matmul(as_rows(x), as_rows(g[0]), true, false);
-                       } else if (want_b) {
-                         db = ops::matmul(x, g[0], true, false);
+                       if (g.wants(0)) da = ops::matmul(g[0], y, false, true);
+                       if (g.wants(1)) {
+                         db = shared_b ? ops::matmul(as_rows(x), as_rows(g[0]), true, false)
+                                       : ops::matmul(x, g[0], true, false);
                        }
                        return {da, db};
                      });
 }
 
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias) {
-  const Tensor input = x.value();
-  const Tensor w = weight.value();
-  const bool want_x = x.requires_grad();
-  const bool want_w = weight.requires_grad();
-  const bool want_b = bias.requires_grad();
-  return make_result("linear", ops::linear(input, w, bias.defined() ? bias.value() : Tensor()),
-                     {x, weight, bias}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+  const Shape x_shape = x.shape();
+  // A frozen weight does not keep its input, a constant input not the weight.
+  const Tensor input = saved_for(weight, x.value());
+  const Tensor w = saved_for(x, weight.value());
+  return make_result("linear",
+                     ops::linear(x.value(), weight.value(), bias.defined() ? bias.value() : Tensor()),
+                     {x, weight, bias}, [=](const BackwardArgs& g) -> std::vector<Tensor> {
                        const Tensor dy = as_rows(g[0]);
                        Tensor dx;
                        Tensor dw;
                        Tensor db;
-                       if (want_x) dx = ops::matmul(dy, w).reshape(input.shape());
-                       if (want_w) dw = ops::matmul(dy, as_rows(input), true, false);
-                       if (want_b) db = ops::sum(dy, 0);
+                       if (g.wants(0)) dx = ops::matmul(dy, w).reshape(x_shape);
+                       if (g.wants(1)) dw = ops::matmul(dy, as_rows(input), true, false);
+                       if (g.wants(2)) db = ops::sum(dy, 0);
                        return {dx, dw, db};
                      });
 }

@@ -5,6 +5,29 @@
 #include "tensor/ops.h"
 
 namespace clipcap::diff {
+namespace {
+
+// The gradient that forward has left, times that of the loss; in the same memory if it is not needed again.
+Tensor scaled(const Tensor& dx, const Tensor& loss_grad, bool last) {
+  if (dx.numel() == 0) return dx;
+  const Tensor factor = loss_grad.to(dx.dtype());
+  const Tensor y = last ? dx : Tensor::empty(dx.shape(), dx.dtype(), dx.device());
+  visit_compute_dtype("loss", dx.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    Binary<T> p{};
+    p.a = dx.data<T>();
+    p.b = factor.data<T>();
+    p.y = y.data<T>();
+    p.rank = 1;
+    p.sizes[0] = dx.numel();
+    p.a_strides[0] = 1;
+    p.kind = BinaryKind::mul;
+    binary(dx.device(), p);
+  });
+  return y;
+}
+
+}  // namespace
 
 Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ignore_index,
                        double label_smoothing, double denominator) {
@@ -35,8 +58,8 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ig
     p.vocab = x.dim(-1);
     clipcap::cross_entropy(x.device(), p);
   });
-  return make_result("cross_entropy", loss, {logits}, [dx](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {ops::mul(dx, g[0].to(dx.dtype()))};
+  return make_result("cross_entropy", loss, {logits}, [dx](const BackwardArgs& g) -> std::vector<Tensor> {
+    return {scaled(dx, g[0], g.last())};
   });
 }
 
@@ -74,8 +97,8 @@ Variable l1_distill(const Variable& student, const Tensor& teacher, const Tensor
     p.teacher_row_stride = per_frame ? x.dim(2) : 0;
     clipcap::l1_distill(x.device(), p);
   });
-  return make_result("l1_distill", loss, {student}, [dx](std::span<const Tensor> g) -> std::vector<Tensor> {
-    return {ops::mul(dx, g[0].to(dx.dtype()))};
+  return make_result("l1_distill", loss, {student}, [dx](const BackwardArgs& g) -> std::vector<Tensor> {
+    return {scaled(dx, g[0], g.last())};
   });
 }
 

@@ -30,16 +30,21 @@ Variable bias_activation(const Variable& x, const Variable& bias, Activation act
                                  rows_of(input),  input.dim(-1),           activation};
     bias_activation_fwd(input.device(), p);
   });
-  const bool want_bias = bias.requires_grad();
-  return make_result("bias_activation", y, {x, bias}, [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+  return make_result("bias_activation", y, {x, bias}, [=](const BackwardArgs& g) -> std::vector<Tensor> {
     const Tensor dy = g[0].contiguous();
-    Tensor dx = Tensor::empty(input.shape(), input.dtype(), input.device());
-    Tensor dbias = want_bias ? Tensor::empty(offset.shape(), input.dtype(), input.device()) : Tensor();
+    const Tensor dx = Tensor::empty(input.shape(), input.dtype(), input.device());
+    const Tensor dbias = g.wants(1) ? Tensor::empty(offset.shape(), input.dtype(), input.device()) : Tensor();
     visit_compute_dtype("bias_activation", input.dtype(), [&](auto tag) {
       using T = decltype(tag);
-      const BiasActivationBwd<T> p{
-          dy.data<T>(),           input.data<T>(), data_or_null<T>(offset), dx.data<T>(),
-          data_or_null<T>(dbias), rows_of(input),  input.dim(-1),           activation};
+      BiasActivationBwd<T> p{};
+      p.dy = dy.data<T>();
+      p.x = input.data<T>();
+      p.bias = data_or_null<T>(offset);
+      p.dx = dx.data<T>();
+      p.dbias = data_or_null<T>(dbias);
+      p.rows = rows_of(input);
+      p.dim = input.dim(-1);
+      p.activation = activation;
       bias_activation_bwd(input.device(), p);
     });
     return {dx, dbias};
@@ -62,8 +67,13 @@ ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const V
   const int64_t rows = rows_of(input);
   Tensor sum = other.defined() ? Tensor::empty(input.shape(), input.dtype(), input.device()) : input;
   Tensor y = Tensor::empty(input.shape(), input.dtype(), input.device());
-  Tensor mean = Tensor::empty({rows}, real_dtype(input.dtype()), input.device());
-  Tensor rstd = Tensor::empty({rows}, real_dtype(input.dtype()), input.device());
+  // All gradients but the bias's need the rows and their statistics.
+  const bool keep_rows = any_requires_grad({&x, &residual, &gamma});
+  const auto statistics = [&] {
+    return keep_rows ? Tensor::empty({rows}, real_dtype(input.dtype()), input.device()) : Tensor();
+  };
+  const Tensor mean = statistics();
+  const Tensor rstd = statistics();
   visit_compute_dtype("layer_norm", input.dtype(), [&](auto tag) {
     using T = decltype(tag);
     LayerNormFwd<T> p{};
@@ -73,27 +83,32 @@ ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const V
     p.beta = bias.data<T>();
     p.sum = other.defined() ? sum.data<T>() : nullptr;
     p.y = y.data<T>();
-    p.mean = mean.data<Real<T>>();
-    p.rstd = rstd.data<Real<T>>();
+    p.mean = data_or_null<Real<T>>(mean);
+    p.rstd = data_or_null<Real<T>>(rstd);
     p.rows = rows;
     p.dim = input.dim(-1);
     p.eps = static_cast<Real<T>>(eps);
     layer_norm_fwd(input.device(), p);
   });
-  const auto backward = [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+  const Tensor kept_sum = keep_rows ? sum : Tensor();
+  const Tensor kept_weight = keep_rows ? weight : Tensor();
+  const int64_t dim = input.dim(-1);
+  const auto backward = [=](const BackwardArgs& g) -> std::vector<Tensor> {
     // g[0] reaches the sum past the normalisation, g[1] through it.
-    if (!g[1].defined()) return {g[0], other.defined() ? g[0] : Tensor(), Tensor(), Tensor()};
+    if (!g[1].defined()) return {g[0], g.wants(1) ? g[0] : Tensor(), Tensor(), Tensor()};
     const Tensor dy = g[1].contiguous();
+    if (!g.wants(0) && !g.wants(1) && !g.wants(2)) return {{}, {}, {}, ops::sum(dy.reshape({rows, dim}), 0)};
     const Tensor past = g[0].defined() ? g[0].contiguous() : Tensor();
-    Tensor ds = Tensor::empty(sum.shape(), sum.dtype(), sum.device());
-    Tensor dgamma = Tensor::empty(weight.shape(), sum.dtype(), sum.device());
-    Tensor dbeta = Tensor::empty(weight.shape(), sum.dtype(), sum.device());
-    visit_compute_dtype("layer_norm", sum.dtype(), [&](auto tag) {
+    // The kernel writes all three.
+    const Tensor ds = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
+    const Tensor dgamma = Tensor::empty({dim}, dy.dtype(), dy.device());
+    const Tensor dbeta = Tensor::empty({dim}, dy.dtype(), dy.device());
+    visit_compute_dtype("layer_norm", dy.dtype(), [&](auto tag) {
       using T = decltype(tag);
       LayerNormBwd<T> p{};
       p.dy = dy.data<T>();
-      p.s = sum.data<T>();
-      p.gamma = weight.data<T>();
+      p.s = kept_sum.data<T>();
+      p.gamma = kept_weight.data<T>();
       p.mean = mean.data<Real<T>>();
       p.rstd = rstd.data<Real<T>>();
       p.ds_in = data_or_null<T>(past);
@@ -101,10 +116,10 @@ ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const V
       p.dgamma = dgamma.data<T>();
       p.dbeta = dbeta.data<T>();
       p.rows = rows;
-      p.dim = sum.dim(-1);
-      layer_norm_bwd(sum.device(), p);
+      p.dim = dim;
+      layer_norm_bwd(dy.device(), p);
     });
-    return {ds, other.defined() ? ds : Tensor(), dgamma, dbeta};
+    return {g.wants(0) ? ds : Tensor(), g.wants(1) ? ds : Tensor(), dgamma, dbeta};
   };
   std::vector<Variable> results = make_results("layer_norm", {sum, y}, {x, residual, gamma, beta}, backward);
   return {results[0], results[1]};
@@ -131,17 +146,18 @@ Variable dropout(const Variable& x, double p, Generator& generator) {
     return y;
   };
   return make_result("dropout", apply(x.value()), {x},
-                     [apply](std::span<const Tensor> g) -> std::vector<Tensor> { return {apply(g[0])}; });
+                     [apply](const BackwardArgs& g) -> std::vector<Tensor> { return {apply(g[0])}; });
 }
 
 Variable embedding(const Tensor& ids, const Variable& table) {
   const Tensor weights = table.value();
   CHECK(weights.rank() == 2, "embedding: table is ", weights.shape(), "; expected [V,D]");
   const Tensor index = ids.contiguous();
+  const Shape shape = weights.shape();
   return make_result("embedding", ops::gather_rows(weights, index), {table},
-                     [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+                     [index, shape](const BackwardArgs& g) -> std::vector<Tensor> {
                        const Tensor dy = g[0].contiguous();
-                       Tensor dtable = Tensor::empty(weights.shape(), dy.dtype(), dy.device());
+                       Tensor dtable = Tensor::empty(shape, dy.dtype(), dy.device());
                        visit_compute_dtype("embedding", dy.dtype(), [&](auto tag) {
                          using T = decltype(tag);
                          EmbeddingBwd<T> p{};
@@ -149,8 +165,8 @@ Variable embedding(const Tensor& ids, const Variable& table) {
                          p.dy = dy.data<T>();
                          p.dtable = dtable.data<T>();
                          p.count = index.numel();
-                         p.vocab = weights.dim(0);
-                         p.dim = weights.dim(1);
+                         p.vocab = shape[0];
+                         p.dim = shape[1];
                          embedding_bwd(dy.device(), p);
                        });
                        return {dtable};

@@ -1,5 +1,7 @@
 // Attention and LSTM.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "autograd/ops.h"
 #include "tensor/kernels/attention.h"
@@ -11,40 +13,31 @@ namespace {
 
 AttentionStrides strides_of(const Tensor& x) { return {x.stride(0), x.stride(1), x.stride(2)}; }
 
-// The kernels read [B,T,H,K] through strides but want the K values of a head adjacent.
-Tensor with_adjacent_heads(const Tensor& x) { return x.dim(3) <= 1 || x.stride(3) == 1 ? x : x.contiguous(); }
+// The kernels read [..., H,K] through strides but want the K values of a head adjacent.
+Tensor with_adjacent_heads(const Tensor& x) {
+  return x.dim(-1) <= 1 || x.stride(-1) == 1 ? x : x.contiguous();
+}
 
-}  // namespace
+// Part i of a fused projection [B,T,parts,H,K]: [B,T,H,K], a view.
+Tensor part(const Tensor& fused, int64_t i) {
+  return fused.slice(2, i, 1).reshape({fused.dim(0), fused.dim(1), fused.dim(3), fused.dim(4)});
+}
 
-Variable attention(const Variable& query, const Variable& key, const Variable& value,
-                   const AttentionOptions& options) {
-  CHECK(query.value().rank() == 4 && key.value().rank() == 4, "attention: query is ", query.shape(), ", key ",
-        key.shape(), "; expected [B,T,H,K]");
-  const Tensor q = with_adjacent_heads(query.value());
-  const Tensor k = with_adjacent_heads(key.value());
-  const Tensor v = with_adjacent_heads(value.value());
-  check_same_kind("attention", q, k);
-  check_same_kind("attention", k, v);
-  CHECK(k.shape() == v.shape() && q.dim(0) == k.dim(0) && q.dim(2) == k.dim(2) && q.dim(3) == k.dim(3),
-        "attention: query is ", q.shape(), ", key ", k.shape(), ", value ", v.shape());
-  Tensor valid;
-  if (options.key_valid.defined()) {
-    valid = options.key_valid.contiguous();
-    CHECK(valid.shape() == Shape({k.dim(0), k.dim(1)}), "attention: key_valid is ", valid.shape(), ", key ",
-          k.shape());
-  }
-  const double factor = options.scale != 0
-                            ? options.scale
-                            : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, q.dim(3))));
-  const bool causal = options.causal;
-  const int64_t causal_offset = options.causal_offset;
-  const bool record = any_requires_grad({&query, &key, &value});
-  Tensor o = Tensor::empty(q.shape(), q.dtype(), q.device());
-  Tensor lse =
-      record ? Tensor::empty({q.dim(0), q.dim(2), q.dim(1)}, real_dtype(q.dtype()), q.device()) : Tensor();
+// One attention, forward and backward, over views of any strides.
+struct Attention {
+  Tensor q;      // [B,Tq,H,K]
+  Tensor k;      // [B,Tk,H,K]
+  Tensor v;      // [B,Tk,H,K]
+  Tensor valid;  // u8 [B,Tk] or undefined
+  Tensor o;      // [B,Tq,H,K], contiguous
+  Tensor lse;    // [B,H,Tq]; undefined when no gradient is wanted
+  double scale = 0;
+  bool causal = false;
+  int64_t causal_offset = 0;
+
   // What both directions' kernels are told alike.
-  const auto describe = [=](auto& p, auto tag) {
-    using T = decltype(tag);
+  template <class T, class Params>
+  void describe(Params& p) const {
     p.q = q.data<T>();
     p.k = k.data<T>();
     p.v = v.data<T>();
@@ -62,35 +55,145 @@ Variable attention(const Variable& query, const Variable& key, const Variable& v
     p.o_strides = strides_of(o);
     p.causal = causal;
     p.causal_offset = causal_offset;
-    p.scale = static_cast<Real<T>>(factor);
-  };
+    p.scale = static_cast<Real<T>>(scale);
+  }
+
+  void backward(const Tensor& output_grad, const Tensor& dq, const Tensor& dk, const Tensor& dv) const {
+    const Tensor d_o = output_grad.contiguous();
+    visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
+      using T = decltype(tag);
+      AttentionBwd<T> p{};
+      describe<T>(p);
+      p.d_o = d_o.data<T>();
+      p.dq = dq.data<T>();
+      p.dk = dk.data<T>();
+      p.dv = dv.data<T>();
+      p.dq_strides = strides_of(dq);
+      p.dk_strides = strides_of(dk);
+      p.dv_strides = strides_of(dv);
+      attention_bwd(q.device(), p);
+    });
+  }
+};
+
+double scale_of(const AttentionOptions& options, int64_t head_dim) {
+  return options.scale != 0 ? options.scale
+                            : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, head_dim)));
+}
+
+void check_operands(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
+  check_same_kind("attention", q, k);
+  CHECK(
+      q.rank() == 4 && k.rank() == 4 && q.dim(0) == k.dim(0) && q.dim(2) == k.dim(2) && q.dim(3) == k.dim(3),
+      "attention: query is ", q.shape(), ", key ", k.shape(), "; expected [B,Tq,H,K] and [B,Tk,H,K]");
+  const Tensor& valid = options.key_valid;
+  CHECK(!valid.defined() || (valid.dtype() == DType::u8 && valid.shape() == Shape({k.dim(0), k.dim(1)})),
+        "attention: key_valid is ", valid.dtype(), ' ', valid.shape(), ", key ", k.shape());
+}
+
+Attention attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
+                 bool record) {
+  check_operands(q, k, options);
+  check_same_kind("attention", k, v);
+  CHECK(k.shape() == v.shape(), "attention: key is ", k.shape(), ", value ", v.shape());
+  Attention a;
+  a.q = q;
+  a.k = k;
+  a.v = v;
+  if (options.key_valid.defined()) a.valid = options.key_valid.contiguous();
+  a.o = Tensor::empty(q.shape(), q.dtype(), q.device());
+  if (record) a.lse = Tensor::empty({q.dim(0), q.dim(2), q.dim(1)}, real_dtype(q.dtype()), q.device());
+  a.scale = scale_of(options, q.dim(3));
+  a.causal = options.causal;
+  a.causal_offset = options.causal_offset;
   visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     AttentionFwd<T> p{};
-    describe(p, tag);
+    a.describe<T>(p);
     attention_fwd(q.device(), p);
   });
-  return make_result("attention", o, {query, key, value},
-                     [=](std::span<const Tensor> g) -> std::vector<Tensor> {
-                       const Tensor d_o = g[0].contiguous();
-                       Tensor dq = Tensor::empty(q.shape(), q.dtype(), q.device());
-                       Tensor dk = Tensor::empty(k.shape(), k.dtype(), k.device());
-                       Tensor dv = Tensor::empty(v.shape(), v.dtype(), v.device());
-                       visit_compute_dtype("attention", q.dtype(), [&](auto tag) {
-                         using T = decltype(tag);
-                         AttentionBwd<T> p{};
-                         describe(p, tag);
-                         p.d_o = d_o.data<T>();
-                         p.dq = dq.data<T>();
-                         p.dk = dk.data<T>();
-                         p.dv = dv.data<T>();
-                         p.dq_strides = strides_of(dq);
-                         p.dk_strides = strides_of(dk);
-                         p.dv_strides = strides_of(dv);
-                         attention_bwd(q.device(), p);
-                       });
+  return a;
+}
+
+Tensor empty_like(const Tensor& x) { return Tensor::empty(x.shape(), x.dtype(), x.device()); }
+
+}  // namespace
+
+Variable attention(const Variable& query, const Variable& key, const Variable& value,
+                   const AttentionOptions& options) {
+  const bool record = any_requires_grad({&query, &key, &value});
+  const Attention a = attend(with_adjacent_heads(query.value()), with_adjacent_heads(key.value()),
+                             with_adjacent_heads(value.value()), options, record);
+  return make_result("attention", a.o, {query, key, value},
+                     [a](const BackwardArgs& g) -> std::vector<Tensor> {
+                       const Tensor dq = empty_like(a.q);
+                       const Tensor dk = empty_like(a.k);
+                       const Tensor dv = empty_like(a.v);
+                       a.backward(g[0], dq, dk, dv);
                        return {dq, dk, dv};
                      });
+}
+
+Variable self_attention(const Variable& qkv, int64_t queries, const AttentionOptions& options) {
+  CHECK(qkv.value().rank() == 5 && qkv.dim(2) == 3 && queries >= 0 && queries <= qkv.dim(1),
+        "self_attention: the fused projection is ", qkv.shape(), ", ", queries,
+        " queries; expected [B,T,3,H,K] and at most T");
+  const Tensor fused = with_adjacent_heads(qkv.value());
+  const Attention a = attend(part(fused, 0).slice(1, 0, queries), part(fused, 1), part(fused, 2), options,
+                             any_requires_grad({&qkv}));
+  const Shape shape = fused.shape();
+  return make_result("self_attention", a.o, {qkv},
+                     [a, shape, queries](const BackwardArgs& g) -> std::vector<Tensor> {
+                       const Tensor dqkv = Tensor::empty(shape, g[0].dtype(), g[0].device());
+                       const Tensor dq = part(dqkv, 0);
+                       a.backward(g[0], dq.slice(1, 0, queries), part(dqkv, 1), part(dqkv, 2));
+                       if (queries < shape[1]) dq.slice(1, queries, shape[1] - queries).fill_zero();
+                       return {dqkv};
+                     });
+}
+
+Variable cross_attention(const Variable& query, const Variable& kv, const AttentionOptions& options) {
+  CHECK(kv.value().rank() == 5 && kv.dim(2) == 2, "cross_attention: the fused projection is ", kv.shape(),
+        "; expected [B,Tk,2,H,K]");
+  const Tensor fused = with_adjacent_heads(kv.value());
+  const Attention a = attend(with_adjacent_heads(query.value()), part(fused, 0), part(fused, 1), options,
+                             any_requires_grad({&query, &kv}));
+  const Shape shape = fused.shape();
+  return make_result("cross_attention", a.o, {query, kv},
+                     [a, shape](const BackwardArgs& g) -> std::vector<Tensor> {
+                       const Tensor dq = empty_like(a.q);
+                       const Tensor dkv = Tensor::empty(shape, g[0].dtype(), g[0].device());
+                       a.backward(g[0], dq, part(dkv, 0), part(dkv, 1));
+                       return {dq, dkv};
+                     });
+}
+
+Tensor attention_probabilities(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
+  check_operands(q, k, options);
+  const Tensor products = ops::matmul(q.transpose(1, 2), k.transpose(1, 2), false, true);
+  const Tensor scores = ops::affine(products, scale_of(options, q.dim(3))).to(kCpu).to(real_dtype(q.dtype()));
+  const Tensor valid = options.key_valid.defined() ? options.key_valid.to(kCpu).contiguous() : Tensor();
+  const int64_t rows = scores.dim(1) * scores.dim(2);
+  const int64_t keys = scores.dim(3);
+  const uint8_t* attend_to = valid.defined() ? valid.host<uint8_t>() : nullptr;
+  const auto mask = [&](auto* score) {
+    for (int64_t b = 0; b < scores.dim(0); ++b) {
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t last =
+            row % scores.dim(2) + options.causal_offset;  // key that a causal query may still see
+        for (int64_t j = 0; j < keys; ++j, ++score) {
+          const bool hidden = attend_to != nullptr && attend_to[b * keys + j] == 0;
+          if (hidden || (options.causal && j > last)) *score = -std::numeric_limits<double>::infinity();
+        }
+      }
+    }
+  };
+  if (scores.dtype() == DType::f64) {
+    mask(scores.host<double>());
+  } else {
+    mask(scores.host<float>());
+  }
+  return ops::softmax(scores);
 }
 
 LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h0, const Variable& c0,
@@ -147,24 +250,30 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
     p.reverse = reverse;
     lstm_fwd(x.device(), p);
   });
-  const bool want_w = w_hh.requires_grad();
-  const auto backward = [=](std::span<const Tensor> g) -> std::vector<Tensor> {
+  // What only dW_hh needs is kept for nothing else.
+  const Tensor kept_h = saved_for(w_hh, h);
+  const Tensor kept_first_h = saved_for(w_hh, first_h);
+  const auto backward = [=](const BackwardArgs& g) -> std::vector<Tensor> {
     const Tensor dh = g[0].defined() ? g[0].contiguous() : Tensor();
     const Tensor dh_last = g[1].defined() ? g[1].contiguous() : Tensor();
     const Tensor dc_last = g[2].defined() ? g[2].contiguous() : Tensor();
-    Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
-    const Tensor previous = want_w ? Tensor::empty(h.shape(), h.dtype(), h.device()) : Tensor();
-    Tensor dh0 = first_h.defined() ? Tensor::empty(first_h.shape(), x.dtype(), x.device()) : Tensor();
-    Tensor dc0 = first_c.defined() ? Tensor::empty(first_c.shape(), cell_dtype, x.device()) : Tensor();
-    visit_compute_dtype("lstm", x.dtype(), [&](auto tag) {
+    const auto empty = [&](const Shape& shape, DType dtype) {
+      return Tensor::empty(shape, dtype, gates.device());
+    };
+    // The kernel lets the gradient take the gates' place.
+    const Tensor dx = g.last() ? gates : empty(gates.shape(), gates.dtype());
+    const Tensor previous = g.wants(1) ? empty(kept_h.shape(), gates.dtype()) : Tensor();
+    const Tensor dh0 = g.wants(2) ? empty({batch, hidden}, gates.dtype()) : Tensor();
+    const Tensor dc0 = g.wants(3) ? empty({batch, hidden}, cell_dtype) : Tensor();
+    visit_compute_dtype("lstm", gates.dtype(), [&](auto tag) {
       using T = decltype(tag);
       LstmBwd<T> p{};
       p.dh = data_or_null<T>(dh);
       p.dh_last = data_or_null<T>(dh_last);
       p.dc_last = data_or_null<Real<T>>(dc_last);
       p.w_hh = w.data<T>();
-      p.h = h.data<T>();
-      p.h0 = data_or_null<T>(first_h);
+      p.h = data_or_null<T>(kept_h);
+      p.h0 = data_or_null<T>(kept_first_h);
       p.gates = gates.data<T>();
       p.c = c.data<Real<T>>();
       p.c0 = data_or_null<Real<T>>(first_c);
@@ -177,12 +286,13 @@ LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h
       p.steps = steps;
       p.hidden = hidden;
       p.reverse = reverse;
-      lstm_bwd(x.device(), p);
+      lstm_bwd(gates.device(), p);
     });
     // dW_hh = sum over steps of dgates^T h_previous, one GEMM over all steps.
     Tensor dw;
-    if (want_w) {
-      dw = ops::matmul(dx.reshape({batch * steps, 4 * hidden}), previous.reshape({batch * steps, hidden}), true);
+    if (g.wants(1)) {
+      dw = ops::matmul(dx.reshape({batch * steps, 4 * hidden}), previous.reshape({batch * steps, hidden}),
+                       true);
     }
     return {dx, dw, dh0, dc0};
   };

@@ -3,30 +3,43 @@
 #include <atomic>
 #include <utility>
 
+#include "autograd/attribution.h"
+
 namespace clipcap {
 namespace {
+
 std::atomic<uint64_t> next_node_id{1};
 thread_local bool grad_disabled = false;
+thread_local Attribution attribution;
+
+bool alike(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() && a.device() == b.device();
+}
+
 }  // namespace
 
-Node::Node(const char* op_name, int output_count)
-    : name(op_name), id(next_node_id++), outputs(output_count) {}
+Attribution current_attribution() { return attribution; }
+void set_attribution(Attribution now) { attribution = now; }
+AttributionScope::AttributionScope(Attribution now) : before_(std::exchange(attribution, now)) {}
+AttributionScope::~AttributionScope() { attribution = before_; }
+
+Node::Node(const char* op_name) : name(op_name), id(next_node_id++), module(attribution.module) {}
 
 Node::~Node() {
-  // The first node to die collects what it alone kept alive; nodes dying inside the loop find their inputs
-  // gone.
-  std::vector<std::shared_ptr<Node>> doomed;
-  const auto collect = [&doomed](Node& node) {
+  // The first node to die takes the references that it holds, and before dropping a last one those that it
+  // leads to, so that a node never dies with inputs of its own.
+  std::vector<std::shared_ptr<Node>> references;
+  const auto take_inputs = [&references](Node& node) {
     for (Edge& edge : node.inputs) {
-      if (edge.node && edge.node.use_count() == 1) doomed.push_back(std::move(edge.node));
+      if (edge.node) references.push_back(std::move(edge.node));
     }
     node.inputs.clear();
   };
-  collect(*this);
-  while (!doomed.empty()) {
-    const std::shared_ptr<Node> node = std::move(doomed.back());
-    doomed.pop_back();
-    collect(*node);
+  take_inputs(*this);
+  while (!references.empty()) {
+    const std::shared_ptr<Node> node = std::move(references.back());
+    references.pop_back();
+    if (node.use_count() == 1) take_inputs(*node);
   }
 }
 
@@ -50,20 +63,47 @@ const Tensor& Variable::grad() const {
 
 void Variable::set_value(Tensor value) const {
   CHECK(defined() && is_leaf(), "Variable::set_value: only on a leaf");
+  CHECK(value.defined(), "Variable::set_value: undefined tensor");
+  CHECK(!state_->grad_buffer.defined() || alike(state_->grad_buffer, value),
+        "Variable::set_value: ", value.dtype(), ' ', value.shape(), ", but the gradient's buffer is ",
+        state_->grad_buffer.dtype(), ' ', state_->grad_buffer.shape());
+  if (state_->grad.defined() && !alike(state_->grad, value)) state_->grad = Tensor();
   state_->value = std::move(value);
 }
-void Variable::set_grad(Tensor grad) const {
+
+void Variable::zero_grad() const {
   CHECK(defined(), "Variable: undefined");
-  state_->grad = std::move(grad);
+  state_->grad = Tensor();
 }
+
+void Variable::set_grad_buffer(Tensor buffer) const {
+  CHECK(defined() && is_leaf(), "Variable::set_grad_buffer: only on a leaf");
+  Tensor& grad = state_->grad;
+  if (buffer.defined()) {
+    CHECK(alike(buffer, value()) && buffer.is_contiguous(), "Variable::set_grad_buffer: buffer is ",
+          buffer.dtype(), ' ', buffer.shape(), " on ", buffer.device(), "; expected ", dtype(), ' ', shape(),
+          " on ", value().device(), ", contiguous");
+    if (grad.defined()) {
+      buffer.copy_from(grad);
+      grad = buffer;
+    }
+  } else if (grad.defined() && state_->grad_buffer.defined()) {
+    grad = grad.clone();
+  }
+  state_->grad_buffer = std::move(buffer);
+}
+
 void Variable::set_requires_grad(bool requires_grad) const {
   CHECK(defined() && is_leaf(), "Variable::set_requires_grad: only on a leaf");
+  CHECK(!requires_grad || is_floating(dtype()), "Variable: a ", dtype(), " tensor has no gradient");
   state_->requires_grad = requires_grad;
 }
 
 NoGrad::NoGrad() : before_(grad_disabled) { grad_disabled = true; }
 NoGrad::~NoGrad() { grad_disabled = before_; }
 bool NoGrad::active() { return grad_disabled; }
+
+bool wants_grad(const Variable& input) { return !grad_disabled && input.requires_grad(); }
 
 bool any_requires_grad(std::initializer_list<const Variable*> inputs) {
   if (grad_disabled) return false;
@@ -78,10 +118,12 @@ std::vector<Variable> make_results(const char* op, std::vector<Tensor> values, s
   bool wanted = false;
   for (const Variable& input : inputs) wanted = wanted || input.requires_grad();
   std::vector<Variable> results;
+  results.reserve(values.size());
   for (Tensor& value : values) results.emplace_back(std::move(value));
   if (!wanted || grad_disabled) return results;
-  auto node = std::make_shared<Node>(op, static_cast<int>(results.size()));
+  auto node = std::make_shared<Node>(op);
   node->backward = std::move(backward);
+  node->inputs.reserve(inputs.size());
   for (const Variable& input : inputs) {
     Edge edge;
     if (input.defined()) {
@@ -91,7 +133,10 @@ std::vector<Variable> make_results(const char* op, std::vector<Tensor> values, s
     }
     node->inputs.push_back(std::move(edge));
   }
+  node->outputs.reserve(results.size());
   for (size_t i = 0; i < results.size(); ++i) {
+    const Tensor& value = results[i].value();
+    node->outputs.push_back({value.shape(), value.dtype(), value.device()});
     results[i].state()->node = node;
     results[i].state()->output = static_cast<int>(i);
   }

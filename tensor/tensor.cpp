@@ -132,11 +132,46 @@ Tensor Tensor::expand(const Shape& shape) const {
   return result;
 }
 
+namespace {
+
+// Strides by which the elements of a tensor of `from` and `strides` read as `to`, in the same order. False when there
+// are none. Dimensions that lie in memory like one longer dimension form a block; a size of `to` may split blocks but
+// not reach over the end of one.
+bool view_strides(const Shape& from, const Strides& strides, const Shape& to, Strides& result) {
+  result = {};
+  int next = to.rank() - 1;  // of `to`, from the end
+  int64_t block = 1;         // elements of the current block
+  int64_t block_stride = 0;  // of its last dimension
+  bool fresh = true;
+  for (int i = from.rank() - 1; i >= 0; --i) {
+    const auto at = static_cast<size_t>(i);
+    if (fresh) block_stride = strides[at];
+    fresh = false;
+    block *= from[i];
+    if (i > 0 && (from[i - 1] == 1 || strides[at - 1] == block * block_stride)) continue;
+    int64_t used = 1;
+    while (next >= 0 && (used < block || to[next] == 1)) {
+      result[static_cast<size_t>(next)] = used * block_stride;
+      used *= to[next];
+      --next;
+    }
+    if (used != block) return false;
+    block = 1;
+    fresh = true;
+  }
+  return next < 0;
+}
+
+}  // namespace
+
 Tensor Tensor::reshape(const Shape& shape) const {
   CHECK(shape.numel() == numel(), "reshape: ", shape_, " to ", shape);
-  Tensor result = contiguous();
+  Tensor result = *this;
+  if (is_contiguous() || !view_strides(shape_, strides_, shape, result.strides_)) {
+    result = contiguous();
+    result.strides_ = contiguous_strides(shape);
+  }
   result.shape_ = shape;
-  result.strides_ = contiguous_strides(shape);
   return result;
 }
 

@@ -77,7 +77,7 @@ class Tensor {
   [[nodiscard]] Tensor slice(int i, int64_t start, int64_t length) const;
   /// Dimensions of size 1 repeated (stride 0) to `shape`; leading dimensions are added.
   [[nodiscard]] Tensor expand(const Shape& shape) const;
-  /// A view when contiguous, otherwise a copy; one size may be -1 and is worked out.
+  /// A view wherever strides allow, otherwise a copy; one size may be -1 and is worked out.
   [[nodiscard]] Tensor reshape(std::initializer_list<int64_t> sizes) const;
   [[nodiscard]] Tensor reshape(const Shape& shape) const;
 

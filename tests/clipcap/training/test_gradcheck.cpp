@@ -16,7 +16,7 @@ TEST_CASE("every op and module passes the gradient check", "[gradcheck]") {
 TEST_CASE("a wrong gradient is caught", "[gradcheck]") {
   const Variable x(Tensor::full({3}, 0.5, DType::f64), true);
   const auto wrong = [&] {
-    return make_result("wrong", x.value().clone(), {x}, [](std::span<const Tensor> g) -> std::vector<Tensor> {
+    return make_result("wrong", x.value().clone(), {x}, [](const BackwardArgs& g) -> std::vector<Tensor> {
       return {Tensor::full(g[0].shape(), 2.0, DType::f64)};
     });
   };

@@ -101,17 +101,18 @@ int64_t CaptionModel::aspect_length(int k) const {
 
 Memory CaptionModel::encode(const Variable& features, const std::vector<int32_t>& lengths, const nn::Run& run,
                             Variable* vis2text_rows) const {
-  const Variable v = projection.in_features() > 0 ? projection.forward(features) : features;
+  nn::Call call(run, *this, "encode", features);
+  const Variable v = projection.in_features() > 0 ? projection.forward(features, run) : features;
   const std::shared_ptr<const FusionPlan> plan = fusion.plan(lengths, v.dim(1), v.dtype());
   const Variable f = fusion.forward(v, *plan, run);
-  const Variable vt = vis2text.forward(f);
+  const Variable vt = vis2text.forward(f, run);
   if (vis2text_rows != nullptr) *vis2text_rows = vt;
-  const Variable text_rows = text_projection.in_features() > 0 ? text_projection.forward(vt) : vt;
+  const Variable text_rows = text_projection.in_features() > 0 ? text_projection.forward(vt, run) : vt;
   const Variable typed_f = diff::add(f, diff::slice(memory_type, 0, 0, 1));
-  const Variable typed_vt = diff::add(memory_norm.forward(text_rows), diff::slice(memory_type, 0, 1, 1));
+  const Variable typed_vt = diff::add(memory_norm.forward(text_rows, run), diff::slice(memory_type, 0, 1, 1));
   const Tensor& valid = plan->scales[0].valid;
   const std::array<Tensor, 2> masks{valid, valid};
-  return {diff::concat({typed_f, typed_vt}, 1), ops::concat(masks, 1), valid};
+  return {call.returns(diff::concat({typed_f, typed_vt}, 1)), ops::concat(masks, 1), valid};
 }
 
 Memory CaptionModel::extended(const Memory& memory, const std::array<Variable, kAspects>& hidden,
@@ -129,6 +130,7 @@ Memory CaptionModel::extended(const Memory& memory, const std::array<Variable, k
 }
 
 Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
+  nn::Call call(run, *this, "losses", batch.frames, batch.features, batch.caption);
   const LossConfig& weights = config_.loss;
   Losses result;
   Variable vt;
@@ -153,7 +155,7 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
     hidden[k] = subdecoders[k]->forward(commonsense_table, tokens.input, memory.rows, memory.valid, run);
     valid[k] = tokens.counted;
     result.aspects[k] =
-        diff::cross_entropy(subdecoders[k]->logits(hidden[k], commonsense_table), tokens.target, -1,
+        diff::cross_entropy(subdecoders[k]->logits(hidden[k], commonsense_table, run), tokens.target, -1,
                             weights.label_smoothing, batch.denominators.aspects[k]);
     include(result.aspects[k], weights.alpha[k + 1]);
   }
@@ -161,10 +163,11 @@ Losses CaptionModel::losses(const Batch& batch, const nn::Run& run) const {
   const Shifted tokens = shift(batch.caption, caption_tokens);
   const Variable states =
       caption_decoder.forward(caption_table, tokens.input, everything.rows, everything.valid, run);
-  result.caption = diff::cross_entropy(caption_decoder.logits(states, caption_table), tokens.target, -1,
+  result.caption = diff::cross_entropy(caption_decoder.logits(states, caption_table, run), tokens.target, -1,
                                        weights.label_smoothing, batch.denominators.caption);
   include(result.caption, weights.alpha[0]);
   CHECK(result.total.defined(), "CaptionModel: every loss has weight 0");
+  call.returns(result.total);
   return result;
 }
 

@@ -37,24 +37,15 @@ std::unique_ptr<CaptionModel> make_captioner(const Config& config, const Vocabul
   return model;
 }
 
-// Of a model whose encoder has a file of its own: everything else.
-void drop_encoder(nn::StateDict& state) {
-  std::erase_if(state, [](const auto& entry) { return entry.first.starts_with("encoder."); });
-}
+// An encoder that has a file of its own is neither saved nor loaded with the model.
+const char* apart(const CaptionModel& model) { return encoder_is_apart(model.config()) ? "encoder" : ""; }
 
-nn::StateDict saved_state(CaptionModel& model) {
-  nn::StateDict state = nn::state_dict(model);
-  if (encoder_is_apart(model.config())) drop_encoder(state);
-  return state;
-}
+nn::StateDict saved_state(CaptionModel& model) { return nn::state_dict(model, apart(model)); }
 
-// The encoder's own parameters count as saved.
 void load_saved_state(CaptionModel& model, nn::StateDict state, const std::string& source, bool share) {
-  if (encoder_is_apart(model.config())) {
-    drop_encoder(state);
-    for (const auto& [name, value] : nn::state_dict(*model.encoder)) state["encoder." + name] = value;
-  }
-  nn::load_state_dict(model, state, source, share);
+  if (encoder_is_apart(model.config()))
+    std::erase_if(state, [](const auto& entry) { return entry.first.starts_with("encoder."); });
+  nn::load_state_dict(model, state, source, {.share = share, .except = apart(model)});
 }
 
 }  // namespace

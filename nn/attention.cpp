@@ -9,28 +9,20 @@ void check_heads(const char* op, int64_t dim, int64_t heads) {
   CHECK(heads > 0 && dim % heads == 0, op, ": width ", dim, " does not divide into ", heads, " heads");
 }
 
-// The part-th third (or half) of a fused projection [B,T,parts*d] as heads [B,T,H,K], without a copy.
-Variable heads_view(const Variable& fused, int64_t part, int64_t dim, int64_t heads) {
-  const Variable own = diff::slice(fused, 2, part * dim, dim);
-  const Tensor& value = own.value();
-  if (!own.requires_grad()) {
-    const Shape shape{value.dim(0), value.dim(1), heads, dim / heads};
-    const Strides strides{value.stride(0), value.stride(1), dim / heads, 1, 0, 0};
-    const int64_t offset = (value.raw() - value.storage()->data()) / size_of(value.dtype());
-    return Variable(Tensor::view(value.storage(), shape, strides, offset, value.dtype()));
-  }
-  return diff::reshape(own, {value.dim(0), value.dim(1), heads, dim / heads});
+// A projection [B,T,parts*d] as [B,T,parts,H,K].
+Variable split(const Variable& fused, int64_t parts, int64_t heads) {
+  const int64_t dim = fused.dim(2) / parts;
+  return diff::reshape(fused, {fused.dim(0), fused.dim(1), parts, heads, dim / heads});
+}
+
+// Part i of that, [B,T,H,K], without a copy.
+Tensor part(const Variable& fused, int64_t i) {
+  const Tensor& x = fused.value();
+  return x.slice(2, i, 1).reshape({x.dim(0), x.dim(1), x.dim(3), x.dim(4)});
 }
 
 Variable merged(const Variable& heads) {
   return diff::reshape(heads, {heads.dim(0), heads.dim(1), heads.dim(2) * heads.dim(3)});
-}
-
-Variable projected(const Linear& out_proj, const Variable& attended, const Variable& residual, double dropout,
-                   const Run& run) {
-  const Variable rows = merged(attended);
-  if (!run.training || dropout == 0.0) return out_proj.forward(rows, residual);
-  return diff::add(run.dropout(diff::linear(rows, out_proj.weight, out_proj.bias), dropout), residual);
 }
 
 }  // namespace
@@ -55,35 +47,39 @@ SelfAttention::SelfAttention(int64_t dim, int64_t heads, Generator& generator)
 
 Variable SelfAttention::forward(const Variable& x, const Variable& residual, const Tensor& valid, bool causal,
                                 double dropout, const Run& run) const {
-  const Variable fused = in_proj.forward(x);
-  const int64_t dim = fused.dim(2) / 3;
+  Call call(run, *this, "forward", x, residual, valid);
+  const Variable fused = split(in_proj.forward(x, run), 3, heads_);
   const int64_t queries = residual.dim(1);
-  const Variable asking = queries < fused.dim(1) ? diff::slice(fused, 1, 0, queries) : fused;
   diff::AttentionOptions options;
   options.key_valid = valid;
   options.causal = causal;
-  const Variable attended =
-      diff::attention(heads_view(asking, 0, dim, heads_), heads_view(fused, 1, dim, heads_),
-                      heads_view(fused, 2, dim, heads_), options);
-  return projected(out_proj, attended, residual, dropout, run);
+  call.note("probabilities", [&] {
+    return diff::attention_probabilities(part(fused, 0).slice(1, 0, queries), part(fused, 1), options);
+  });
+  const Variable attended = diff::self_attention(fused, queries, options);
+  return call.returns(out_proj.forward(merged(attended), residual, run, dropout));
 }
 
-Variable SelfAttention::step(const Variable& x, const Variable& residual, KvCache& cache) const {
-  const Variable fused = in_proj.forward(x);
-  const int64_t dim = fused.dim(2) / 3;
+Variable SelfAttention::step(const Variable& x, const Variable& residual, KvCache& cache,
+                             const Run& run) const {
+  Call call(run, *this, "step", x, residual);
+  const Variable fused = split(in_proj.forward(x, run), 3, heads_);
+  CHECK(!fused.requires_grad(), "SelfAttention::step: the cache keeps no history; decode under NoGrad");
   const int64_t steps = x.dim(1);
   CHECK(cache.length + steps <= cache.key.dim(1), "SelfAttention: the cache holds ", cache.key.dim(1),
         " positions, ", cache.length + steps, " needed");
-  cache.key.slice(1, cache.length, steps).copy_from(heads_view(fused, 1, dim, heads_).value());
-  cache.value.slice(1, cache.length, steps).copy_from(heads_view(fused, 2, dim, heads_).value());
+  cache.key.slice(1, cache.length, steps).copy_from(part(fused, 1));
+  cache.value.slice(1, cache.length, steps).copy_from(part(fused, 2));
   diff::AttentionOptions options;
   options.causal = true;
   options.causal_offset = cache.length;
   cache.length += steps;
-  const Variable attended =
-      diff::attention(heads_view(fused, 0, dim, heads_), Variable(cache.key.slice(1, 0, cache.length)),
-                      Variable(cache.value.slice(1, 0, cache.length)), options);
-  return projected(out_proj, attended, residual, 0.0, Run{});
+  const Variable query(part(fused, 0));
+  const Variable key(cache.key.slice(1, 0, cache.length));
+  const Variable value(cache.value.slice(1, 0, cache.length));
+  call.note("probabilities",
+            [&] { return diff::attention_probabilities(query.value(), key.value(), options); });
+  return call.returns(out_proj.forward(merged(diff::attention(query, key, value, options)), residual, run));
 }
 
 CrossAttention::CrossAttention(int64_t dim, int64_t memory_dim, int64_t heads, Generator& generator)
@@ -94,20 +90,22 @@ CrossAttention::CrossAttention(int64_t dim, int64_t memory_dim, int64_t heads, G
   check_heads("CrossAttention", dim, heads);
 }
 
-CrossMemory CrossAttention::project(const Variable& memory, const Tensor& valid) const {
-  const Variable fused = kv_proj.forward(memory);
-  const int64_t dim = fused.dim(2) / 2;
-  return {heads_view(fused, 0, dim, heads_), heads_view(fused, 1, dim, heads_), valid};
+CrossMemory CrossAttention::project(const Variable& memory, const Tensor& valid, const Run& run) const {
+  Call call(run, *this, "project", memory, valid);
+  return {call.returns(split(kv_proj.forward(memory, run), 2, heads_)), valid};
 }
 
 Variable CrossAttention::forward(const Variable& x, const Variable& residual, const CrossMemory& memory,
                                  double dropout, const Run& run) const {
-  const Variable q = query.forward(x);
+  Call call(run, *this, "forward", x, residual, memory.key_value, memory.valid);
+  const Variable q = query.forward(x, run);
+  const Variable heads = diff::reshape(q, {q.dim(0), q.dim(1), heads_, q.dim(2) / heads_});
   diff::AttentionOptions options;
   options.key_valid = memory.valid;
-  const Variable attended =
-      diff::attention(heads_view(q, 0, q.dim(2), heads_), memory.key, memory.value, options);
-  return projected(out_proj, attended, residual, dropout, run);
+  call.note("probabilities",
+            [&] { return diff::attention_probabilities(heads.value(), part(memory.key_value, 0), options); });
+  const Variable attended = diff::cross_attention(heads, memory.key_value, options);
+  return call.returns(out_proj.forward(merged(attended), residual, run, dropout));
 }
 
 }  // namespace clipcap::nn

@@ -1,5 +1,6 @@
 // Multi-head attention: self (fused QKV), cross (fused KV of a memory) and the caches that decoding needs.
-// Vaswani et al. 2017, section 3.2. Kernel: tensor/kernels/attention.h.
+// Vaswani et al. 2017, section 3.2. Kernel: tensor/kernels/attention.h. An observer that wants
+// "probabilities" is given the attention weights of every call, [B,H,Tq,Tk].
 #pragma once
 
 #include "nn/layers.h"
@@ -16,11 +17,10 @@ struct KvCache {
   void reorder(const Tensor& rows);
 };
 
-/// Keys and values of a memory, computed once: views [B,M,H,K] into one GEMM's output.
+/// Keys and values of a memory, computed once by one GEMM.
 struct CrossMemory {
-  Variable key;
-  Variable value;
-  Tensor valid;  // u8 [B,M] or undefined
+  Variable key_value;  // [B,M,2,H,K]
+  Tensor valid;        // u8 [B,M] or undefined
 };
 
 class SelfAttention : public Module {
@@ -34,8 +34,10 @@ class SelfAttention : public Module {
   /// attention(x) for the first Q positions, which attend to all T (those before them, if causal).
   [[nodiscard]] Variable forward(const Variable& x, const Variable& residual, const Tensor& valid,
                                  bool causal, double dropout, const Run& run) const;
-  /// Decoding: x [B,T,d] are the next T positions after the cache's; they are appended to it.
-  [[nodiscard]] Variable step(const Variable& x, const Variable& residual, KvCache& cache) const;
+  /// Decoding: x [B,T,d] are the next T positions after the cache's; they are appended to it. The cache keeps
+  /// no history: throws Error where a gradient would have to be recorded.
+  [[nodiscard]] Variable step(const Variable& x, const Variable& residual, KvCache& cache,
+                              const Run& run = {}) const;
   void visit(Visitor& visitor) override {
     visitor("in_proj", in_proj);
     visitor("out_proj", out_proj);
@@ -58,7 +60,7 @@ class CrossAttention : public Module {
   CrossAttention() = default;
   CrossAttention(int64_t dim, int64_t memory_dim, int64_t heads, Generator& generator);
   /// memory [B,M,d_memory], valid u8 [B,M] or undefined.
-  [[nodiscard]] CrossMemory project(const Variable& memory, const Tensor& valid) const;
+  [[nodiscard]] CrossMemory project(const Variable& memory, const Tensor& valid, const Run& run = {}) const;
   /// x [B,T,d] (normalised), residual [B,T,d]: residual + attention(x, memory). While decoding with several
   /// rows per clip (beams), x may be [B,beams,d]: the rows of a clip attend independently, as positions do.
   [[nodiscard]] Variable forward(const Variable& x, const Variable& residual, const CrossMemory& memory,

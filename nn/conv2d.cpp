@@ -19,7 +19,10 @@ Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, Genera
   bias.set_requires_grad(false);
 }
 
-Tensor Conv2d::forward(const Tensor& x, const Tensor& residual) const {
+Tensor Conv2d::forward(const Tensor& x, const Run& run) const { return forward(x, Tensor(), run); }
+
+Tensor Conv2d::forward(const Tensor& x, const Tensor& residual, const Run& run) const {
+  Call call(run, *this, "forward", x, residual);
   const Conv2dGeometry& g = geometry_;
   CHECK(x.rank() == 4 && x.dim(3) == g.in_channels && x.is_contiguous(), "Conv2d: x is ", x.shape(),
         "; expected [N, H, W, ", g.in_channels, "], contiguous");
@@ -57,7 +60,7 @@ Tensor Conv2d::forward(const Tensor& x, const Tensor& residual) const {
     p.prepared = packed_.get();
     conv2d_fwd(x.device(), p);
   });
-  return y;
+  return call.returns(y);
 }
 
 bool Conv2d::pack() {
@@ -68,7 +71,7 @@ bool Conv2d::pack() {
   p.geometry = geometry_;
   p.prepared = &packed_;
   prepare_conv2d(kCpu, p);
-  packed_bias_ = bias.value().contiguous();
+  packed_bias_ = bias.value().clone();  // it may lie in a file
   weight = Variable();
   bias = Variable();
   return true;

@@ -25,10 +25,13 @@ class Conv2d : public Module {
   Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, Generator& generator,
          Conv2dOptions options = {}, double gain = 1.0);
 
-  /// x [N,H,W,C], contiguous: [N,H',W',O] (tensor/kernels/conv2d.h). The residual [N,H',W',O], exactly when
-  /// the options ask for one, is overwritten and returned: one tensor fewer to write.
-  [[nodiscard]] Tensor forward(const Tensor& x, const Tensor& residual = {}) const;
+  /// x [N,H,W,C], contiguous: [N,H',W',O] (tensor/kernels/conv2d.h).
+  [[nodiscard]] Tensor forward(const Tensor& x, const Run& run = {}) const;
+  /// For a layer whose options ask for a residual [N,H',W',O]: it is overwritten and returned, one tensor
+  /// fewer to write.
+  [[nodiscard]] Tensor forward(const Tensor& x, const Tensor& residual, const Run& run = {}) const;
   bool pack() override;
+  [[nodiscard]] bool packed() const override { return packed_ != nullptr; }
   [[nodiscard]] const Conv2dGeometry& geometry() const { return geometry_; }
   void visit(Visitor& visitor) override {
     visitor("weight", weight);

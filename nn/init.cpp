@@ -26,8 +26,8 @@ Variable random_parameter(const Shape& shape, Generator& generator, Number numbe
 
 }  // namespace
 
-SkipInitialisation::SkipInitialisation() { skip = true; }
-SkipInitialisation::~SkipInitialisation() { skip = false; }
+SkipInitialisation::SkipInitialisation() : before_(skip) { skip = true; }
+SkipInitialisation::~SkipInitialisation() { skip = before_; }
 
 Variable normal_parameter(const Shape& shape, double deviation, Generator& generator) {
   const auto factor = static_cast<float>(deviation);

@@ -7,13 +7,16 @@
 namespace clipcap::nn {
 
 /// While alive on this thread, new parameters only get a shape (one zero, repeated without memory): for
-/// models whose values are loaded right after.
+/// models whose values are loaded right after. May be nested.
 class SkipInitialisation {
  public:
   SkipInitialisation();
   ~SkipInitialisation();
   SkipInitialisation(const SkipInitialisation&) = delete;
   SkipInitialisation& operator=(const SkipInitialisation&) = delete;
+
+ private:
+  bool before_;
 };
 
 /// Trainable f32 parameter of normal numbers.

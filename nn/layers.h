@@ -15,7 +15,10 @@ class LayerNorm : public Module {
   LayerNorm() = default;
   explicit LayerNorm(int64_t dim)
       : weight(constant_parameter({dim}, 1.0)), bias(constant_parameter({dim}, 0.0)) {}
-  [[nodiscard]] Variable forward(const Variable& x) const { return diff::layer_norm(x, weight, bias, eps); }
+  [[nodiscard]] Variable forward(const Variable& x, const Run& run = {}) const {
+    Call call(run, *this, "forward", x);
+    return call.returns(diff::layer_norm(x, weight, bias, eps));
+  }
   void visit(Visitor& visitor) override {
     visitor("weight", weight);
     visitor("bias", bias);
@@ -31,7 +34,10 @@ class Embedding : public Module {
   Embedding(int64_t vocab, int64_t dim, double deviation, Generator& generator)
       : weight(normal_parameter({vocab, dim}, deviation, generator)) {}
   /// ids i32 [...]: [...,D].
-  [[nodiscard]] Variable forward(const Tensor& ids) const { return diff::embedding(ids, weight); }
+  [[nodiscard]] Variable forward(const Tensor& ids, const Run& run = {}) const {
+    Call call(run, *this, "forward", ids);
+    return call.returns(diff::embedding(ids, weight));
+  }
   void visit(Visitor& visitor) override { visitor("weight", weight); }
   [[nodiscard]] std::string describe() const override {
     return concat_text("Embedding ", weight.dim(0), " x ", weight.dim(1));
@@ -48,14 +54,13 @@ class Mlp : public Module {
   Mlp(int64_t dim, int64_t hidden, Activation activation, Generator& generator)
       : up(dim, hidden, generator, {.activation = activation}),
         down(hidden, dim, generator, {.residual = true}) {}
-  /// normalised, residual [...,D]: residual + down(activation(up(normalised))). Dropout on the branch when
-  /// training.
+  /// normalised, residual [...,D]: residual + down(activation(up(normalised))). In training, dropout
+  /// after both layers.
   [[nodiscard]] Variable forward(const Variable& normalised, const Variable& residual, double dropout,
                                  const Run& run) const {
-    if (!run.training || dropout == 0.0) return down.forward(up.forward(normalised), residual);
-    const Variable branch =
-        diff::linear(run.dropout(up.forward(normalised), dropout), down.weight, down.bias);
-    return diff::add(run.dropout(branch, dropout), residual);
+    Call call(run, *this, "forward", normalised, residual);
+    const Variable hidden = run.dropout(up.forward(normalised, run), dropout);
+    return call.returns(down.forward(hidden, residual, run, dropout));
   }
   void visit(Visitor& visitor) override {
     visitor("up", up);
@@ -66,8 +71,8 @@ class Mlp : public Module {
 /// Convolution over time with zero padding, output as long as the input (odd kernel).
 class Conv1d : public Module {
  public:
-  Linear
-      taps;  // weight [out, kernel*in], tap-major: PyTorch's [out,in,kernel] with the last two axes swapped
+  // Weight [out, kernel*in], tap-major: PyTorch's [out,in,kernel] with the last two axes swapped.
+  Linear taps;
 
   Conv1d() = default;
   Conv1d(int64_t in_channels, int64_t out_channels, int64_t kernel, Activation activation,
@@ -76,7 +81,7 @@ class Conv1d : public Module {
     CHECK(kernel % 2 == 1, "Conv1d: kernel ", kernel, "; expected an odd size");
   }
   /// x [B,T,in]: [B,T,out].
-  [[nodiscard]] Variable forward(const Variable& x) const;
+  [[nodiscard]] Variable forward(const Variable& x, const Run& run = {}) const;
   void visit(Visitor& visitor) override { visitor("taps", taps); }
   [[nodiscard]] std::string describe() const override { return concat_text("Conv1d, kernel ", kernel_); }
 

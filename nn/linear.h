@@ -23,9 +23,14 @@ class Linear : public Module {
   Linear() = default;
   Linear(int64_t in_features, int64_t out_features, Generator& generator, LinearOptions options = {});
 
-  /// x [...,K] (residual [...,N] when the options say so): [...,N].
-  [[nodiscard]] Variable forward(const Variable& x, const Variable& residual = {}) const;
+  /// x [...,K]: [...,N].
+  [[nodiscard]] Variable forward(const Variable& x, const Run& run = {}) const;
+  /// For a layer whose options ask for a residual [...,N]: dropout(y) + residual, where nothing is dropped
+  /// but in training.
+  [[nodiscard]] Variable forward(const Variable& x, const Variable& residual, const Run& run = {},
+                                 double dropout = 0.0) const;
   bool pack() override;
+  [[nodiscard]] bool packed() const override { return packed_ != nullptr; }
   [[nodiscard]] int64_t in_features() const { return in_features_; }
   [[nodiscard]] int64_t out_features() const { return out_features_; }
   void visit(Visitor& visitor) override {

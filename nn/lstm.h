@@ -1,5 +1,5 @@
-// One LSTM layer over padded sequences of different lengths (Hochreiter and Schmidhuber 1997, gates i, f, g,
-// o).
+// One LSTM layer over padded sequences of different lengths (Hochreiter and Schmidhuber 1997; gates i,
+// f, g, o).
 #pragma once
 
 #include "nn/layers.h"
@@ -13,10 +13,12 @@ class Lstm : public Module {
 
   Lstm() = default;
   Lstm(int64_t in_features, int64_t hidden, Generator& generator);
-  /// x [B,T,in], lengths i32 [B] or undefined: h [B,T,H], zero rows past a length; read backwards if
-  /// `reverse`.
-  [[nodiscard]] Variable forward(const Variable& x, const Tensor& lengths, bool reverse = false) const {
-    return diff::lstm(input.forward(x), weight_hidden, {}, {}, lengths, reverse).h;
+  /// x [B,T,in], lengths i32 [B] or undefined: h [B,T,H], zero rows past a length; read
+  /// backwards if `reverse`.
+  [[nodiscard]] Variable forward(const Variable& x, const Tensor& lengths, bool reverse = false,
+                                 const Run& run = {}) const {
+    Call call(run, *this, "forward", x, lengths);
+    return call.returns(diff::lstm(input.forward(x, run), weight_hidden, {}, {}, lengths, reverse).h);
   }
   void visit(Visitor& visitor) override {
     visitor("input", input);

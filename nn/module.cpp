@@ -1,5 +1,7 @@
 #include "nn/module.h"
 
+#include <unordered_set>
+
 namespace clipcap::nn {
 namespace {
 
@@ -7,31 +9,48 @@ std::string joined(const std::string& prefix, std::string_view name) {
   return prefix.empty() ? std::string(name) : prefix + "." + std::string(name);
 }
 
+bool is_below(const std::string& name, std::string_view path) {
+  return !path.empty() && name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.');
+}
+
+// Every parameter once, by identity: a tied one under its first name.
 class EachParameter : public Visitor {
  public:
   explicit EachParameter(std::function<void(const std::string&, Variable&)> action)
       : action_(std::move(action)) {}
 
  private:
-  void on_parameter(const std::string& name, Variable& parameter) override { action_(name, parameter); }
+  void on_parameter(const std::string& name, Variable& parameter) override {
+    if (seen_.insert(parameter.state().get()).second) action_(name, parameter);
+  }
   std::function<void(const std::string&, Variable&)> action_;
+  std::unordered_set<const VariableState*> seen_;
 };
 
-class Packer : public Visitor {
+class EachModule : public Visitor {
  public:
-  explicit Packer(const std::function<void()>& after_each) : after_each_(after_each) {}
+  explicit EachModule(std::function<void(const std::string&, Module&)> action) : action_(std::move(action)) {}
 
  private:
   void on_parameter(const std::string&, Variable&) override {}
-  void on_module(const std::string&, Module& module) override {
-    if (module.pack() && after_each_) after_each_();
-  }
-  const std::function<void()>& after_each_;
+  void on_module(const std::string& name, Module& module) override { action_(name, module); }
+  std::function<void(const std::string&, Module&)> action_;
 };
 
 void each_parameter(Module& module, std::function<void(const std::string&, Variable&)> action) {
   EachParameter visitor(std::move(action));
   module.visit(visitor);
+}
+
+// A packed layer has dropped the weights that its name stands for.
+void check_unpacked(const char* what, Module& module, std::string_view except) {
+  const auto check = [&](const std::string& name, const Module& checked) {
+    CHECK(is_below(name, except) || !checked.packed(), what, ": ", name.empty() ? "the module" : name, " (",
+          checked.describe(),
+          ") is packed for inference and has dropped its weights; load the model unpacked");
+  };
+  check("", module);
+  for (const NamedModule& child : modules(module)) check(child.name, *child.module);
 }
 
 }  // namespace
@@ -46,6 +65,21 @@ void Visitor::operator()(std::string_view name, Module& module) {
   on_module(prefix_, module);
   module.visit(*this);
   prefix_ = before;
+}
+
+std::vector<NamedModule> modules(Module& root) {
+  std::vector<NamedModule> result;
+  EachModule visitor([&](const std::string& name, Module& module) { result.push_back({name, &module}); });
+  root.visit(visitor);
+  return result;
+}
+
+Module& find_module(Module& root, std::string_view path) {
+  if (path.empty()) return root;
+  for (const NamedModule& module : modules(root)) {
+    if (module.name == path) return *module.module;
+  }
+  fail("find_module: there is no module \"", path, "\"");
 }
 
 std::vector<NamedParameter> parameters(Module& module, std::string_view prefix) {
@@ -75,7 +109,9 @@ void set_requires_grad(Module& module, bool requires_grad) {
 }
 
 void pack_for_inference(Module& module, const std::function<void()>& after_each) {
-  Packer packer(after_each);
+  EachModule packer([&](const std::string&, Module& layer) {
+    if (layer.pack() && after_each) after_each();
+  });
   packer("", module);
   release_cached_host_memory();
 }
@@ -88,19 +124,24 @@ void pack_for_inference(Module& module, const MappedFile& source) {
   source.forget_pages();
 }
 
-StateDict state_dict(Module& module) {
+StateDict state_dict(Module& module, std::string_view except) {
+  check_unpacked("state_dict", module, except);
   StateDict state;
-  each_parameter(module,
-                 [&](const std::string& name, Variable& parameter) { state[name] = parameter.value(); });
+  each_parameter(module, [&](const std::string& name, Variable& parameter) {
+    if (!is_below(name, except)) state[name] = parameter.value();
+  });
   return state;
 }
 
-void load_state_dict(Module& module, const StateDict& state, const std::string& source, bool share) {
+void load_state_dict(Module& module, const StateDict& state, const std::string& source,
+                     const LoadStateOptions& options) {
+  check_unpacked("load_state_dict", module, options.except);
   std::string problems;
   size_t used = 0;
   std::map<std::string, Variable> wanted;
-  each_parameter(module,
-                 [&](const std::string& name, Variable& parameter) { wanted.emplace(name, parameter); });
+  each_parameter(module, [&](const std::string& name, Variable& parameter) {
+    if (!is_below(name, options.except)) wanted.emplace(name, parameter);
+  });
   const auto complain = [&](const auto&... parts) {
     problems += concat_text(problems.empty() ? "" : "; ", parts...);
   };
@@ -123,11 +164,14 @@ void load_state_dict(Module& module, const StateDict& state, const std::string& 
   CHECK_INPUT(problems.empty(), source, ": ", problems);
   for (const auto& [name, parameter] : wanted) {
     const Tensor& value = state.at(name);
-    if (value.storage() == parameter.value().storage()) continue;  // it is there already
+    const Tensor& own = parameter.value();
+    // It is there already. All tensors of one file share a storage, so that alone says nothing.
+    if (value.raw() == own.raw() && value.dtype() == own.dtype() && value.strides() == own.strides())
+      continue;
     const bool same = value.dtype() == parameter.dtype();
-    parameter.set_value(same && share ? value.contiguous()
-                        : same        ? value.clone()
-                                      : value.to(parameter.dtype()));
+    parameter.set_value(same && options.share ? value.contiguous()
+                        : same                ? value.clone()
+                                              : value.to(parameter.dtype()));
   }
 }
 

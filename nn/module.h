@@ -1,5 +1,6 @@
 // Module: something with parameters. One function, visit(), drives naming, counting, dtype, saving, loading,
-// optimizer order and freezing; the order is the order written. Modules are ordinary members of each other.
+// optimizer order and freezing; the order is the order written. Modules are ordinary members of each other. A
+// parameter that several modules hold (a tied one) counts once, under its first name.
 #pragma once
 
 #include <functional>
@@ -9,13 +10,10 @@
 #include <string_view>
 #include <vector>
 
-#include "autograd/ops.h"
+#include "nn/run.h"
 #include "tensor/io/mapped_file.h"
-#include "tensor/random.h"
 
 namespace clipcap::nn {
-
-class Module;
 
 /// Walks a module tree; names are joined with dots ("decoder.layers.0.ffn.up.weight").
 class Visitor {
@@ -56,17 +54,27 @@ class Module {
   /// Reorders this module's own weights (not its children's) for the library that multiplies by them and
   /// drops the originals. False when there is nothing to pack. See pack_for_inference.
   virtual bool pack() { return false; }
+  /// True once pack() has dropped the originals.
+  [[nodiscard]] virtual bool packed() const { return false; }
 };
+
+struct NamedModule {
+  std::string name;
+  Module* module;
+};
+/// All modules below `root` in visiting order, by their dotted paths.
+[[nodiscard]] std::vector<NamedModule> modules(Module& root);
+/// The module at a dotted path from `root` ("" is root itself). Throws Error when there is none.
+[[nodiscard]] Module& find_module(Module& root, std::string_view path);
 
 struct NamedParameter {
   std::string name;
   Variable variable;
 };
-
-/// All parameters in visiting order.
+/// All parameters in visiting order, each once.
 [[nodiscard]] std::vector<NamedParameter> parameters(Module& module, std::string_view prefix = {});
 [[nodiscard]] int64_t parameter_count(Module& module);
-/// Converts every parameter, in place (f64 for gradient checks).
+/// Converts every parameter, in place (f64 for gradient checks); gradients of the old dtype are dropped.
 void convert(Module& module, DType dtype);
 void set_requires_grad(Module& module, bool requires_grad);
 /// Packs the weight of every Linear and Conv2d below for inference and drops the originals; forward then
@@ -78,21 +86,17 @@ void pack_for_inference(Module& module, const std::function<void()>& after_each 
 void pack_for_inference(Module& module, const MappedFile& source);
 
 using StateDict = std::map<std::string, Tensor>;
-[[nodiscard]] StateDict state_dict(Module& module);
-/// Copies values by name, converting dtypes; every missing, surplus or misshapen key is listed in one
-/// InputError that begins with `source` (a file name). With `share`, f32 values are used in place (a mapped
-/// file) instead of copied.
-void load_state_dict(Module& module, const StateDict& state, const std::string& source, bool share = false);
+/// All parameters by name; those below the child `except` (a dotted path) are left out. A packed module no
+/// longer has its weights: Error.
+[[nodiscard]] StateDict state_dict(Module& module, std::string_view except = {});
 
-/// What a forward pass needs besides its input: dropout happens only when training.
-struct Run {
-  bool training = false;
-  Generator* generator = nullptr;
-  [[nodiscard]] Variable dropout(const Variable& x, double probability) const {
-    if (!training || probability == 0.0) return x;
-    CHECK(generator != nullptr, "Run: training without a random generator");
-    return diff::dropout(x, probability, *generator);
-  }
+struct LoadStateOptions {
+  bool share = false;  // use values of the right dtype in place (a mapped file) instead of copying them
+  std::string_view except = {};  // dotted path of a child that keeps its parameters
 };
+/// Copies values by name, converting dtypes; every missing, surplus or misshapen key is listed in one
+/// InputError that begins with `source` (a file name). Throws Error for a packed module.
+void load_state_dict(Module& module, const StateDict& state, const std::string& source,
+                     const LoadStateOptions& options = {});
 
 }  // namespace clipcap::nn

@@ -1,6 +1,7 @@
 #include "nn/optim.h"
 
 #include <cmath>
+#include <unordered_set>
 #include <utility>
 
 #include "tensor/kernels/adamw.h"
@@ -8,8 +9,10 @@
 namespace clipcap::nn {
 
 AdamW::AdamW(std::vector<NamedParameter> parameters, AdamwOptions options) : options_(options) {
+  std::unordered_set<const VariableState*> seen;
   for (NamedParameter& parameter : parameters) {
-    if (!parameter.variable.requires_grad()) continue;
+    if (!parameter.variable.requires_grad() || !seen.insert(parameter.variable.state().get()).second)
+      continue;
     const Tensor& value = parameter.variable.value();
     CHECK(value.dtype() == DType::f32 && value.is_contiguous(), "AdamW: ", parameter.name, " is ",
           value.dtype(), "; expected contiguous f32");
@@ -26,6 +29,7 @@ void AdamW::step(double lr, double grad_scale) {
   for (const Slot& slot : slots_) {
     const Variable& parameter = slot.parameter.variable;
     if (!parameter.grad().defined()) continue;
+    parameter.value().check_writable("AdamW");  // it may have been loaded anew
     alive.push_back(parameter.grad().contiguous());
     AdamwTensor<float> tensor{};
     tensor.param = parameter.value().data<float>();

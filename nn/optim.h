@@ -1,7 +1,6 @@
 // AdamW over parameter groups, gradient clipping and the learning-rate schedule.
 #pragma once
 
-#include <functional>
 #include <vector>
 
 #include "nn/module.h"
@@ -18,6 +17,8 @@ struct AdamwOptions {
 /// Loshchilov and Hutter 2019, decoupled decay. All tensors are updated in one kernel call.
 class AdamW {
  public:
+  /// Of the parameters, those that require a gradient, each once however often it is named. Throws Error for
+  /// one that is not contiguous f32 or may not be written (a view of a file).
   AdamW(std::vector<NamedParameter> parameters, AdamwOptions options);
   /// One update with learning rate `lr`; gradients are multiplied by `grad_scale` first (clipping).
   /// Parameters without a gradient stay as they are.
@@ -50,8 +51,8 @@ class AdamW {
 /// Factor that brings a gradient of this norm down to `limit` (1 when it is smaller, or limit <= 0).
 [[nodiscard]] double clip_factor(double norm, double limit);
 
-/// Linear warm-up to `peak` over `warmup` steps, then half a cosine down to `peak * floor` at `total`. `step`
-/// from 0.
+/// Linear warm-up to `peak` over `warmup` steps, then half a cosine down to `peak * floor` at `total`; `step`
+/// counts from 0.
 [[nodiscard]] double warmup_cosine(int64_t step, int64_t total, int64_t warmup, double peak, double floor);
 
 }  // namespace clipcap::nn

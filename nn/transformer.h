@@ -17,8 +17,8 @@ class EncoderLayer : public Module {
                Generator& generator);
   /// x [B,T,d], valid u8 [B,T] or undefined: [B,T,d].
   [[nodiscard]] Variable forward(const Variable& x, const Tensor& valid, bool causal, const Run& run) const;
-  /// The first `rows` positions of the same, [B,rows,d]: a tower that pools one position need not finish the
-  /// others.
+  /// The first `rows` positions of the same, [B,rows,d]: a tower that pools one position need not
+  /// finish the others.
   [[nodiscard]] Variable forward_first(const Variable& x, int64_t rows, const Tensor& valid, bool causal,
                                        const Run& run) const;
   void visit(Visitor& visitor) override {
@@ -46,8 +46,9 @@ class DecoderLayer : public Module {
                Generator& generator);
   /// x [B,T,d]: [B,T,d], each position seeing those before it and the memory.
   [[nodiscard]] Variable forward(const Variable& x, const CrossMemory& memory, const Run& run) const;
-  /// One decoding step of beams * B rows: x [B*beams,1,d], memory of B clips.
-  [[nodiscard]] Variable step(const Variable& x, KvCache& cache, const CrossMemory& memory) const;
+  /// One decoding step of beams * B rows: x [B*beams,1,d], memory of B clips. See SelfAttention::step.
+  [[nodiscard]] Variable step(const Variable& x, KvCache& cache, const CrossMemory& memory,
+                              const Run& run = {}) const;
   void visit(Visitor& visitor) override {
     visitor("norm_self", norm_self);
     visitor("self_attention", self_attention);

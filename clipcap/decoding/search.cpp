@@ -14,8 +14,8 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 // Log-probabilities [R,V] of the next word; pad and sos, which no text contains, are ruled out first.
 Tensor next_log_probabilities(const TextDecoder& decoder, const Variable& hidden, const Variable& table,
-                              const SpecialTokens& tokens) {
-  const Tensor logits = decoder.logits(hidden, table).value().contiguous();
+                              const SpecialTokens& tokens, const nn::Run& run) {
+  const Tensor logits = decoder.logits(hidden, table, run).value().contiguous();
   const int64_t vocab = logits.dim(1);
   float* at = logits.data<float>();
   for (int64_t r = 0; r < logits.dim(0); ++r) {
@@ -63,15 +63,16 @@ std::vector<Hypothesis> one_row_a_clip(const TextDecoder& decoder, const Variabl
   std::vector<Tensor> states;
   std::vector<std::vector<uint8_t>> read;
   Generator generator(options.seed);
-  TextDecoder::State state = decoder.start(memory.rows, memory.valid, 1);
+  const nn::Run run{.observer = options.observer};
+  TextDecoder::State state = decoder.start(memory.rows, memory.valid, 1, run);
   for (int64_t step = 0; step < most; ++step) {
-    const Variable row = decoder.step(state, table, Tensor::from(current, {clips}));
+    const Variable row = decoder.step(state, table, Tensor::from(current, {clips}), run);
     if (hidden != nullptr) {
       states.push_back(row.value().reshape({clips, 1, -1}));
       read.emplace_back();
       for (const bool done : ended) read.back().push_back(done ? 0 : 1);
     }
-    const Tensor log_probabilities = next_log_probabilities(decoder, row, table, tokens);
+    const Tensor log_probabilities = next_log_probabilities(decoder, row, table, tokens, run);
     const int64_t vocab = log_probabilities.dim(1);
     const std::vector<int32_t> best = ops::argmax_rows(log_probabilities);
     for (size_t b = 0; b < ended.size(); ++b) {
@@ -126,15 +127,16 @@ std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& 
   std::vector<std::vector<Beam>> alive(clips, std::vector<Beam>(1));
   std::vector<std::vector<Hypothesis>> finished(clips);
   std::vector<int32_t> current(clips * width, tokens.sos);
-  TextDecoder::State state = decoder.start(memory.rows, memory.valid, options.beam);
+  const nn::Run run{.observer = options.observer};
+  TextDecoder::State state = decoder.start(memory.rows, memory.valid, options.beam, run);
   const auto finish = [&](size_t clip, const Beam& beam, size_t length) {
     finished[clip].push_back(
         {beam.ids, beam.log_probability, penalised(beam.log_probability, length, options.length_penalty)});
   };
   for (int64_t step = 0; step < most; ++step) {
     const Variable row =
-        decoder.step(state, table, Tensor::from(current, {static_cast<int64_t>(current.size())}));
-    const Tensor log_probabilities = next_log_probabilities(decoder, row, table, tokens);
+        decoder.step(state, table, Tensor::from(current, {static_cast<int64_t>(current.size())}), run);
+    const Tensor log_probabilities = next_log_probabilities(decoder, row, table, tokens, run);
     const int64_t vocab = log_probabilities.dim(1);
     std::vector<int32_t> from(clips * width);
     bool any_alive = false;

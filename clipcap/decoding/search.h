@@ -17,6 +17,7 @@ struct SearchOptions {
   int64_t top_k = 0;         // sample among the k likeliest words; 0 = all
   double top_p = 1.0;        // sample among the likeliest words that together reach p
   uint64_t seed = 0;
+  nn::Observer* observer = nullptr;  // sees every module's calls
 };
 
 /// One decoded text: token ids without sos and eos, and its log-probability (natural logarithm).

@@ -384,7 +384,7 @@ Clip load_clip(const ClipCheckpoint& checkpoint, const ClipLoadOptions& options)
   Clip clip;
   Generator unused(0);
   const auto load = [&](nn::Module& tower, const nn::StateDict& weights) {
-    nn::load_state_dict(tower, weights, checkpoint.file, options.pack);
+    nn::load_state_dict(tower, weights, checkpoint.file, {.share = options.pack});
     if (options.pack) nn::pack_for_inference(tower, *checkpoint.mapped);
     nn::set_requires_grad(tower, false);
   };

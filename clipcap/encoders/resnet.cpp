@@ -68,9 +68,10 @@ Bottleneck::Bottleneck(int64_t in_channels, int64_t width, int64_t stride, bool 
   }
 }
 
-Tensor Bottleneck::forward(const Tensor& x) const {
-  const Tensor residual = shortcut ? shortcut->forward(x) : x;
-  return expand.forward(spatial.forward(reduce.forward(x)), residual);
+Tensor Bottleneck::forward(const Tensor& x, const nn::Run& run) const {
+  nn::Call call(run, *this, "forward", x);
+  const Tensor residual = shortcut ? shortcut->forward(x, run) : x;
+  return call.returns(expand.forward(spatial.forward(reduce.forward(x, run), run), residual, run));
 }
 
 void Bottleneck::visit(nn::Visitor& visitor) {
@@ -96,18 +97,19 @@ Resnet::Resnet(const ResnetGeometry& geometry, Generator& generator)
   }
 }
 
-Variable Resnet::forward(const Variable& frames, const nn::Run&) const {
+Variable Resnet::forward(const Variable& frames, const nn::Run& run) const {
   const int64_t side = geometry_.resolution;
   CHECK(frames.value().rank() == 4 && frames.dim(1) == 3 && frames.dim(2) == side && frames.dim(3) == side,
         "ResNet: frames are ", frames.shape(), "; expected [N, 3, ", side, ", ", side, "]");
   CHECK(NoGrad::active() || !(frames.requires_grad() || stem.weight.requires_grad()),
         "ResNet: has no backward; use it frozen");
+  nn::Call call(run, *this, "forward", frames);
   Tensor x = frames.value().permute({0, 2, 3, 1}).contiguous();  // [N,R,R,3]
-  x = max_pool(stem.forward(x));
+  x = max_pool(stem.forward(x, run));
   for (const std::vector<Bottleneck>& stage : stages) {
-    for (const Bottleneck& block : stage) x = block.forward(x);
+    for (const Bottleneck& block : stage) x = block.forward(x, run);
   }
-  return Variable(mean_pool(x));
+  return call.returns(Variable(mean_pool(x)));
 }
 
 double Resnet::flops_per_frame() const {

@@ -31,7 +31,7 @@ class Bottleneck : public nn::Module {
   Bottleneck(int64_t in_channels, int64_t width, int64_t stride, bool first, double gain,
              Generator& generator);
   /// x [N,H,W,C] to [N,H',W',4*width]; x is overwritten.
-  [[nodiscard]] Tensor forward(const Tensor& x) const;
+  [[nodiscard]] Tensor forward(const Tensor& x, const nn::Run& run = {}) const;
   void visit(nn::Visitor& visitor) override;
 };
 

@@ -28,21 +28,22 @@ Variable VisionTower::forward(const Variable& frames, const nn::Run& run) const 
   const int64_t grid = side / patch;
   CHECK(frames.value().rank() == 4 && frames.dim(1) == 3 && frames.dim(2) == side && frames.dim(3) == side,
         "VisionTower: frames are ", frames.shape(), "; expected [N, 3, ", side, ", ", side, "]");
+  nn::Call call(run, *this, "forward", frames);
   const int64_t count = frames.dim(0);
   // Pixels carry no gradient, so the patches are cut on the Tensor: [N,3,G,p,G,p] -> [N,G,G,3,p,p].
   const Tensor patches = frames.value()
                              .reshape({count, 3, grid, patch, grid, patch})
                              .permute({0, 2, 4, 1, 3, 5})
                              .reshape({count, grid * grid, 3 * patch * patch});
-  const Variable embedded = patch_embedding.forward(Variable(patches));
+  const Variable embedded = patch_embedding.forward(Variable(patches), run);
   const Variable first = diff::expand(class_embedding, {count, 1, geometry_.width});
   Variable x = diff::add(diff::concat({first, embedded}, 1), position_embedding);
-  x = norm_before.forward(x);
+  x = norm_before.forward(x, run);
   // Only the class token leaves the tower, so the last layer finishes only that one.
   for (size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i].forward(x, {}, false, run);
   if (!layers.empty()) x = layers.back().forward_first(x, 1, {}, false, run);
   const Variable pooled = diff::reshape(diff::slice(x, 1, 0, 1), {count, geometry_.width});
-  return projection.forward(norm_after.forward(pooled));
+  return call.returns(projection.forward(norm_after.forward(pooled, run), run));
 }
 
 void VisionTower::visit(nn::Visitor& visitor) {
@@ -69,12 +70,14 @@ TextTower::TextTower(const TextGeometry& geometry, Activation activation, Genera
 Variable TextTower::hidden_states(const Tensor& ids, const nn::Run& run) const {
   CHECK(ids.rank() == 2 && ids.dim(1) <= geometry_.context, "TextTower: ids are ", ids.shape(), "; at most ",
         geometry_.context, " tokens");
-  Variable x = diff::add(token_embedding.forward(ids), diff::slice(position_embedding, 0, 0, ids.dim(1)));
+  Variable x =
+      diff::add(token_embedding.forward(ids, run), diff::slice(position_embedding, 0, 0, ids.dim(1)));
   for (const nn::EncoderLayer& layer : layers) x = layer.forward(x, {}, true, run);
-  return norm_after.forward(x);
+  return norm_after.forward(x, run);
 }
 
 Variable TextTower::forward(const Tensor& ids, const std::vector<int32_t>& ends, const nn::Run& run) const {
+  nn::Call call(run, *this, "forward", ids);
   const Variable hidden = hidden_states(ids, run);
   CHECK(static_cast<int64_t>(ends.size()) == ids.dim(0), "TextTower: ", ends.size(), " ends for ids ",
         ids.shape());
@@ -85,11 +88,13 @@ Variable TextTower::forward(const Tensor& ids, const std::vector<int32_t>& ends,
     rows[b] = static_cast<int32_t>(static_cast<int64_t>(b) * ids.dim(1)) + ends[b];
   }
   const Variable flat = diff::reshape(hidden, {-1, geometry_.width});
-  return projection.forward(diff::embedding(Tensor::from(rows, {static_cast<int64_t>(rows.size())}), flat));
+  const Tensor at_ends = Tensor::from(rows, {static_cast<int64_t>(rows.size())});
+  return call.returns(projection.forward(diff::embedding(at_ends, flat), run));
 }
 
 Variable TextTower::token_features(const Tensor& ids, const nn::Run& run) const {
-  return projection.forward(hidden_states(ids, run));
+  nn::Call call(run, *this, "token_features", ids);
+  return call.returns(projection.forward(hidden_states(ids, run), run));
 }
 
 void TextTower::visit(nn::Visitor& visitor) {

@@ -122,21 +122,23 @@ FusionBlock::FusionBlock(const FusionOptions& options, Generator& generator) : k
 }
 
 Variable FusionBlock::forward(const Variable& x, const FusionPlan::Scale& plan, const nn::Run& run) const {
+  nn::Call call(run, *this, "forward", x, plan.valid);
   switch (kind_) {
     case FusionKind::lstm: {
-      const Variable forward_states = lstm->forward(x, plan.length_tensor);
-      if (!lstm_reverse) return forward_states;
-      return diff::concat({forward_states, lstm_reverse->forward(x, plan.length_tensor, true)}, 2);
+      const Variable forward_states = lstm->forward(x, plan.length_tensor, false, run);
+      if (!lstm_reverse) return call.returns(forward_states);
+      const Variable reverse_states = lstm_reverse->forward(x, plan.length_tensor, true, run);
+      return call.returns(diff::concat({forward_states, reverse_states}, 2));
     }
     case FusionKind::transformer: {
       // Attention alone does not know the order of frames.
       const Variable placed = diff::add(x, Variable(plan.positions));
-      return mask_rows(transformer->forward(placed, plan.valid, false, run), plan);
+      return call.returns(mask_rows(transformer->forward(placed, plan.valid, false, run), plan));
     }
     case FusionKind::conv1d:
       break;
   }
-  return mask_rows(diff::add(conv->forward(x), x), plan);
+  return call.returns(mask_rows(diff::add(conv->forward(x, run), x), plan));
 }
 
 TemporalFusion::TemporalFusion(const FusionOptions& options, Generator& generator)
@@ -167,6 +169,7 @@ Variable TemporalFusion::forward(const Variable& v, const FusionPlan& plan, cons
   CHECK(v.value().rank() == 3 && plan.scales.size() == blocks.size() &&
             plan.scales[0].valid.shape() == Shape({v.dim(0), v.dim(1)}),
         "TemporalFusion: v is ", v.shape(), ", the plan is for rows ", plan.scales[0].valid.shape());
+  nn::Call call(run, *this, "forward", v, plan.scales[0].valid);
   const Variable input = mask_rows(v, plan.scales[0]);
   Variable squeezed = input;
   std::vector<Variable> expanded;
@@ -178,7 +181,7 @@ Variable TemporalFusion::forward(const Variable& v, const FusionPlan& plan, cons
     expanded.push_back(s == 0 ? fused : diff::matmul(Variable(scale.expand), fused));
   }
   const Variable joined = expanded.size() == 1 ? expanded[0] : diff::concat(expanded, 2);
-  return mask_rows(norm.forward(aggregate.forward(joined, input)), plan.scales[0]);
+  return call.returns(mask_rows(norm.forward(aggregate.forward(joined, input, run), run), plan.scales[0]));
 }
 
 }  // namespace clipcap

@@ -31,8 +31,10 @@ class TextDecoder : public nn::Module {
   [[nodiscard]] Variable forward(const Variable& table, const Tensor& ids, const Variable& memory,
                                  const Tensor& valid, const nn::Run& run) const;
   /// hidden [...,d] to logits [...,V], the same in training and in decoding.
-  [[nodiscard]] Variable logits(const Variable& hidden, const Variable& table) const {
-    return diff::linear(hidden, table, {});
+  [[nodiscard]] Variable logits(const Variable& hidden, const Variable& table,
+                                const nn::Run& run = {}) const {
+    nn::Call call(run, *this, "logits", hidden);
+    return call.returns(diff::linear(hidden, table, {}));
   }
 
   /// Decoding token by token.
@@ -42,9 +44,11 @@ class TextDecoder : public nn::Module {
     int64_t position = 0;
     void reorder(const Tensor& rows);
   };
-  [[nodiscard]] State start(const Variable& memory, const Tensor& valid, int64_t rows_per_clip) const;
+  [[nodiscard]] State start(const Variable& memory, const Tensor& valid, int64_t rows_per_clip,
+                            const nn::Run& run = {}) const;
   /// ids i32 [R] of the current position: hidden states [R,d].
-  [[nodiscard]] Variable step(State& state, const Variable& table, const Tensor& ids) const;
+  [[nodiscard]] Variable step(State& state, const Variable& table, const Tensor& ids,
+                              const nn::Run& run = {}) const;
 
   void visit(nn::Visitor& visitor) override {
     visitor("position_embedding", position_embedding);

@@ -17,7 +17,10 @@ class Vis2Text : public nn::Module {
       : first(dim, dim, generator, {.activation = Activation::relu}),
         second(dim, text_dim, generator, {.activation = final_relu ? Activation::relu : Activation::none}) {}
   /// f [B,n,d]: vt [B,n,text_dim].
-  [[nodiscard]] Variable forward(const Variable& f) const { return second.forward(first.forward(f)); }
+  [[nodiscard]] Variable forward(const Variable& f, const nn::Run& run = {}) const {
+    nn::Call call(run, *this, "forward", f);
+    return call.returns(second.forward(first.forward(f, run), run));
+  }
   void visit(nn::Visitor& visitor) override {
     visitor("first", first);
     visitor("second", second);

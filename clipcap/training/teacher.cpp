@@ -80,9 +80,10 @@ Tensor Teacher::encode(const std::vector<std::vector<int32_t>>& captions) const 
   return ops::concat(rows, 0);
 }
 
-TeacherFeatures::TeacherFeatures(const Teacher& teacher, const CaptionedClips& clips, bool cache,
-                                 const std::function<void(size_t, size_t)>& progress)
-    : pooled_(teacher.pooled()) {
+TeacherFeatures TeacherFeatures::load(const Teacher& teacher, const CaptionedClips& clips, bool cache,
+                                      const std::function<void(size_t, size_t)>& progress) {
+  TeacherFeatures result;
+  result.pooled_ = teacher.pooled();
   constexpr size_t kCaptionsAtOnce = 64;
   for (size_t first = 0; first < clips.captions(); first += kCaptionsAShard) {
     const size_t last = std::min(clips.captions(), first + kCaptionsAShard);
@@ -95,7 +96,7 @@ TeacherFeatures::TeacherFeatures(const Teacher& teacher, const CaptionedClips& c
       captions.push_back(teacher.tokens(clips.text(c), clips.ids(c)));
       identity.update(concat_text("\n", captions.back().size(), ' '));
       identity.update(std::as_bytes(std::span(captions.back())));
-      rows += pooled_ ? 1 : static_cast<int32_t>(captions.back().size());
+      rows += teacher.pooled() ? 1 : static_cast<int32_t>(captions.back().size());
       shard.ends.push_back(rows);
     }
     const std::string key = identity.hex();
@@ -116,8 +117,9 @@ TeacherFeatures::TeacherFeatures(const Teacher& teacher, const CaptionedClips& c
       }
       if (progress) progress(last, clips.captions());
     }
-    shards_.push_back(std::move(shard));
+    result.shards_.push_back(std::move(shard));
   }
+  return result;
 }
 
 Tensor TeacherFeatures::rows(size_t caption) const {

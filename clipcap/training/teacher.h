@@ -38,13 +38,14 @@ class Teacher {
 /// T_CLIP of every caption of a split.
 class TeacherFeatures {
  public:
+  /// Undefined.
   TeacherFeatures() = default;
   /// Encodes all captions, in shards of kCaptionsAShard, each kept in the cache (cache/cache_folder.h) when
   /// `cache`: a shard that is there, for the same tower and the same token ids, is mapped instead of
   /// encoded, so that a killed run finds what it had. `progress(done, all)` is called after every shard that
   /// had to be encoded.
-  TeacherFeatures(const Teacher& teacher, const CaptionedClips& clips, bool cache,
-                  const std::function<void(size_t, size_t)>& progress);
+  [[nodiscard]] static TeacherFeatures load(const Teacher& teacher, const CaptionedClips& clips, bool cache,
+                                            const std::function<void(size_t, size_t)>& progress);
 
   [[nodiscard]] bool defined() const { return !shards_.empty(); }
   /// Features of a caption: [1,e] pooled, [L,e] for tokens; a view.

@@ -78,7 +78,7 @@ void TrainingSet::load(const Config& config, const FeatureExtractor& extractor, 
       load_features(evaluation_, extractor, evaluation_features_, progress);
   }
   if (teacher) {
-    teacher_ = TeacherFeatures(*teacher, training_, cache, [&](size_t done, size_t all) {
+    teacher_ = TeacherFeatures::load(*teacher, training_, cache, [&](size_t done, size_t all) {
       if (progress) progress("captions", done, all);
     });
   }

@@ -49,6 +49,18 @@ if(a STREQUAL b)
   message(SEND_ERROR "another seed gave the same model")
 endif()
 
+# Ctrl-C in the middle (with job control, so that the shell's child does not ignore it): saved, exit code 130; the rest
+# of the run gives the same model.
+execute_process(COMMAND bash -c "set -m; '${clipcap}' train --config small.json --data clips --out stopped &
+    while [ ! -s stopped/metrics.jsonl ]; do kill -0 $! || exit 1; sleep 0.01; done; kill -INT $!; wait $!"
+  WORKING_DIRECTORY ${work} RESULT_VARIABLE code ERROR_VARIABLE err OUTPUT_QUIET)
+if(NOT code EQUAL 130 OR NOT err MATCHES "interrupted: saved at step")
+  message(SEND_ERROR "Ctrl-C while training: exit ${code}, expected 130\n${err}")
+endif()
+run(0 caption --model stopped clips/videos/video0.mp4)
+run(0 ${train} --out stopped --resume)
+same(${work}/first/model.safetensors ${work}/stopped/model.safetensors)
+
 # The encoder trained too; token features as the teacher; other fusions; fewer sub-decoders.
 run(0 ${train} --out tuned --set train.steps=4 --set train.train_encoder=true)
 run(0 caption --model tuned clips/videos/video0.mp4)

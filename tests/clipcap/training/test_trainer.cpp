@@ -249,6 +249,12 @@ TEST_CASE("shares of a batch add up to its loss and gradients", "[trainer]") {
     };
     double whole_loss = 0;
     const auto whole = gradients(1, whole_loss);
+    {
+      BatchSource source(*f.set, f.config);  // the counts are those that the losses find by themselves
+      Batch batch = source.batch(3);
+      batch.denominators = {};
+      CHECK(model.losses(batch, {}).total.value().item() == Approx(whole_loss).epsilon(1e-6));
+    }
     CHECK(whole.size() > 40);
     for (const int64_t ranks : {2, 3, 7}) {
       INFO(ranks << " ranks");

@@ -269,11 +269,12 @@ TEST_CASE("search: a beam that holds everything finds the best of all texts, for
 
 TEST_CASE("search: narrow beams are a plain beam search", "[search]") {
   int wrong_for_greedy = 0;
-  for (const uint64_t seed : {11U, 22U, 33U, 44U, 55U, 66U}) {
-    const World world(9, 8, 3, seed, 0.45);
+  for (const uint64_t seed : {11U, 22U, 33U, 44U, 55U, 66U, 77U, 88U}) {
+    // Flat opinions and a late end: many texts that compete, some of them long after others have ended.
+    const World world(9, 12, 3, seed, 0.35);
     const std::vector<Hypothesis> greedy = world.search({});
     for (const int64_t width : {2, 3}) {
-      for (const double penalty : {0.0, 1.0}) {
+      for (const double penalty : {0.0, 1.0, 4.0}) {
         SearchOptions options;
         options.beam = width;
         options.length_penalty = penalty;
@@ -287,7 +288,7 @@ TEST_CASE("search: narrow beams are a plain beam search", "[search]") {
       }
     }
   }
-  CHECK(wrong_for_greedy > 10);  // else a beam of one would have passed
+  CHECK(wrong_for_greedy > 20);  // else a beam of one would have passed
 }
 
 TEST_CASE("search: greedy takes the likeliest word each time, and adds up its chances", "[search]") {

@@ -107,10 +107,19 @@ if [ "$(cat "$work/baseline" 2>/dev/null)" != "$state" ]; then
 fi
 
 # ---- one fault after the other
+# The files of a patch are put aside while it is there, so that this tree may be worked in meanwhile.
+put_aside() {
+  local file
+  rm -rf "$work/aside"
+  git apply --numstat "$1" | cut -f3 >"$work/changed"
+  while IFS= read -r file; do
+    [ ! -f "$tree/$file" ] || { mkdir -p "$work/aside/$(dirname "$file")" && cp "$tree/$file" "$work/aside/$file"; }
+  done <"$work/changed"
+}
 restore() {
   local file
   while IFS= read -r file; do
-    if [ -f "$root/$file" ]; then cp "$root/$file" "$tree/$file"; else rm -f "$tree/$file"; fi
+    if [ -f "$work/aside/$file" ]; then cp "$work/aside/$file" "$tree/$file"; else rm -f "$tree/$file"; fi
   done <"$work/changed"
   : >"$work/changed"
 }
@@ -131,8 +140,7 @@ for patch in "${patches[@]}"; do
   start=$SECONDS
   expected="$(sed -n 's/^# noticed by: *//p' "$patch" | tr ',' ' ' | head -n 1)"
   if [ -z "$expected" ]; then say "$name" "NO TEST NAMED" "a patch says \"# noticed by: [tag]\""; bad=1; continue; fi
-  if ! (cd "$tree" && git apply --check "$patch" && git apply --numstat "$patch" | cut -f3 >"$work/changed" &&
-        git apply "$patch") 2>"$work/apply.log"; then
+  if ! (cd "$tree" && git apply --check "$patch" && put_aside "$patch" && git apply "$patch") 2>"$work/apply.log"; then
     say "$name" "DOES NOT APPLY" "$(head -n 1 "$work/apply.log")"
     bad=1
     restore

@@ -119,6 +119,24 @@ TEST_CASE("V2C's files alone make a data set, and can give the splits", "[annota
   CHECK(contains(error_of(folder, {true, true}), "v2c_info.json: videos.train[0]: expected the number"));
 }
 
+TEST_CASE("both names of the validation split, and texts that end before their list does", "[annotations]") {
+  const TemporaryFolder folder("annotations_names");
+  folder.write("videodatainfo.json",
+               R"({"videos":[{"video_id":"a","split":"val"},{"video_id":"b","split":"validate"},
+    {"video_id":"c"}],"sentences":[]})");
+  folder.write("V2C_MSR-VTT_caption.json",
+               R"({"a":[{"final_caption":["<sos>","a","dog","<eos>","<PAD>","left","over"],
+    "intention":[["to rest",["<sos>","to","rest","<eos>","sos","again"]]]}]})");
+  const Dataset dataset = read_dataset(folder.path(), {});
+  REQUIRE(dataset.clips.size() == 3);
+  CHECK(dataset.clips[0].split == "validate");
+  CHECK(dataset.clips[1].split == "validate");
+  CHECK(dataset.clips[2].split == "train");  // without a split
+  CHECK(dataset.clips[0].captions.at(0).caption.tokens == Words{"a", "dog"});
+  CHECK(dataset.clips[0].captions.at(0).caption.text == "a dog");
+  CHECK(dataset.clips[0].captions.at(0).intention.at(0).tokens == Words{"to", "rest"});
+}
+
 TEST_CASE("words", "[annotations]") {
   CHECK(split_words("  A man's CAR, parked\there. ") == Words{"a", "man's", "car", "parked", "here"});
   CHECK(split_words("\"stop !\" -- he said; ok ?") == Words{"stop", "he", "said", "ok"});

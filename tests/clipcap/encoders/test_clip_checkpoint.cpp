@@ -112,6 +112,20 @@ TEST_CASE("CLIP checkpoints: the other activation when asked, and by the family 
         }).find("nested deeper") != std::string::npos);
   folder.write("config.json", R"({"model": {"frames": 3}})");  // somebody else's
   CHECK(read_clip_checkpoint(alone).activation == Activation::quick_gelu);
+  // Both libraries' files can say either, and how many heads there are.
+  folder.write("config.json", R"({"vision_config": {"hidden_act": "gelu", "num_attention_heads": 8}})");
+  CHECK(read_clip_checkpoint(alone).activation == Activation::gelu);
+  CHECK(read_clip_checkpoint(alone).vision->heads == 8);
+  CHECK(read_clip_checkpoint(alone).text->heads == 1);
+  folder.write("open_clip_config.json", R"({"model_cfg": {"quick_gelu": true, "vision_cfg": {"head_width": 8},
+    "text_cfg": {"heads": 2}}})");
+  CHECK(read_clip_checkpoint(alone).activation == Activation::quick_gelu);
+  CHECK(read_clip_checkpoint(alone).vision->heads == 4);
+  CHECK(read_clip_checkpoint(alone).text->heads == 2);
+  CHECK(read_clip_checkpoint(alone).layout == ClipLayout::open_clip);
+  folder.write("open_clip_config.json",
+               R"({"model_cfg": {"quick_gelu": false, "vision_cfg": {"head_width": 8}}})");
+  CHECK(read_clip_checkpoint(alone).activation == Activation::gelu);
 }
 
 TEST_CASE("CLIP checkpoints: names change between layouts and back without loss", "[clip_checkpoint]") {

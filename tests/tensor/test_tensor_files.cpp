@@ -92,6 +92,46 @@ TEST_CASE("a training checkpoint's weights are found under their key", "[tensor_
   CHECK(network.size() == 2);
 }
 
+TEST_CASE("a prefix goes only where every name has it", "[tensor_files]") {
+  std::map<std::string, Tensor> all{{"module.a", Tensor::zeros({1})}, {"module.b.c", Tensor::zeros({2})}};
+  CHECK(strip_prefix(all, "module."));
+  CHECK(all.at("a").numel() == 1);
+  CHECK(all.at("b.c").numel() == 2);
+  CHECK_FALSE(strip_prefix(all, "module."));
+  std::map<std::string, Tensor> some{{"module.a", Tensor::zeros({1})}, {"head", Tensor::zeros({2})}};
+  CHECK_FALSE(strip_prefix(some, "module."));
+  CHECK(some.at("module.a").numel() == 1);
+  CHECK(some.at("head").numel() == 2);
+  std::map<std::string, Tensor> none;
+  CHECK_FALSE(strip_prefix(none, "module."));
+}
+
+TEST_CASE("a file is replaced as a whole or not at all", "[tensor_files]") {
+  const TemporaryFolder folder("replace_file");
+  const std::filesystem::path path = folder.write("file", "old");
+  const auto files = [&] {
+    return std::distance(std::filesystem::directory_iterator(folder.path()),
+                         std::filesystem::directory_iterator());
+  };
+  replace_file(path, [&](const std::filesystem::path& temporary) {
+    std::ofstream(temporary) << "half";
+    CHECK(file_bytes(path) == "old");  // what a kill here would leave
+    CHECK(temporary.parent_path() == path.parent_path());
+    std::ofstream(temporary) << "new";
+  });
+  CHECK(file_bytes(path) == "new");
+  CHECK_THROWS_AS(replace_file(path,
+                               [&](const std::filesystem::path& temporary) {
+                                 std::ofstream(temporary) << "broken";
+                                 throw Error("no room");
+                               }),
+                  Error);
+  CHECK(file_bytes(path) == "new");
+  CHECK(files() == 1);  // nothing is left beside it
+  CHECK_THROWS_AS(write_text_file(folder.path() / "nowhere" / "file", "x"), InputError);
+  CHECK_THROWS_AS(write_text_file(folder.path(), "x"), InputError);
+}
+
 TEST_CASE("real checkpoint files", "[tensor_files][needs_shared]") {
   const std::filesystem::path folder = shared_data() / "pt_samples";
   if (!std::filesystem::exists(folder)) SKIP_TEST("../shared/pt_samples is not there");

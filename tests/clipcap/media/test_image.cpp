@@ -80,6 +80,13 @@ TEST_CASE("every kind of picture becomes RGB, alpha dropped", "[image]") {
   CHECK(std::abs(jpeg[2] - 50) <= 3);
 }
 
+TEST_CASE("four inks become RGB as Pillow's integers have it, black ink among them", "[image]") {
+  // 255 - k - c (255 - k) / 255, each product rounded.
+  const std::vector<uint8_t> ink{0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 128, 0, 100, 50, 200, 55, 10, 20, 30, 200};
+  CHECK(rgb_of_ink(ink) ==
+        std::vector<uint8_t>{255, 255, 255, 0, 0, 0, 0, 255, 127, 122, 161, 43, 53, 51, 49});
+}
+
 TEST_CASE("broken pictures are named", "[image]") {
   const TemporaryFolder folder("image_broken");
   for (const std::string& bytes :

@@ -300,6 +300,26 @@ TEST_CASE("V2C's real feature file", "[tensor_files][needs_shared]") {
     REQUIRE((value >= 0 && value < 100));  // ReLU, then an average
 }
 
+TEST_CASE("safetensors: tensors lie side by side, without holes, overlaps or a rest", "[tensor_files]") {
+  const TemporaryFolder folder("safetensors_holes");
+  const auto with = [&](int first_end, int second_begin, int second_end, size_t data) {
+    const std::string header =
+        concat_text(R"({"a":{"dtype":"U8","shape":[)", first_end, R"(],"data_offsets":[0,)", first_end,
+                    R"(]},"b":{"dtype":"U8","shape":[)", second_end - second_begin, R"(],"data_offsets":[)",
+                    second_begin, ",", second_end, "]}}");
+    std::string bytes(8, '\0');
+    const uint64_t size = header.size();
+    std::memcpy(bytes.data(), &size, 8);
+    const auto path = folder.write("x.safetensors", bytes + header + std::string(data, 'x'));
+    return message_of<InputError>([&] { static_cast<void>(read_safetensors(path)); });
+  };
+  CHECK(with(4, 4, 7, 7).empty());
+  CHECK(with(4, 5, 8, 8).find("holes and overlaps") != std::string::npos);
+  CHECK(with(4, 3, 6, 6).find("holes and overlaps") != std::string::npos);
+  CHECK(with(4, 4, 7, 6).find("the file has 6 bytes") != std::string::npos);
+  CHECK(with(4, 4, 7, 9).find("2 bytes after the last tensor") != std::string::npos);
+}
+
 TEST_CASE("safetensors with a hostile header cost neither memory nor time", "[tensor_files]") {
   const TemporaryFolder folder("safetensors_bomb");
   const auto with_header = [&](const std::string& header) {

@@ -242,6 +242,8 @@ TEST_CASE("character references, cases and spaces are Python's", "[tokenizer]") 
   CHECK(repair_text(U"\u201c\ufb01ne\u201d\u2019 \uff21\u3000\uff76 \x1b[1;31mred\x1b[0m\u0007\ufeff \x85") ==
         U"\"fine\"' A \u30ab red \u2026");
   CHECK(repair_text(U"&lt;\n&amp;lt; <\n&lt;") == U"<\n&amp;lt; <\n&lt;");
+  // Until nothing changes: one pass takes one layer off.
+  CHECK(repair_text(U"&amp;amp;amp;eacute;") == U"\u00e9");
   const std::u32string text = U"it's 'll x_y 12\u0663 a\u0345b '\u017f \u00bd";
   std::u32string joined;
   for (const std::u32string_view word : split_words(text, {})) joined.append(word).append(U"|");

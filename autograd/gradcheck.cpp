@@ -11,7 +11,7 @@ namespace {
 
 double weighted_sum(const Variable& output, const Tensor& weights) {
   const std::vector<double> values = output.value().to_vector<double>();
-  const double* weight = weights.data<double>();
+  const double* weight = weights.host<double>();
   double total = 0;
   for (size_t i = 0; i < values.size(); ++i) total += values[i] * weight[i];
   return total;
@@ -29,13 +29,13 @@ GradcheckResult gradcheck(const std::function<Variable()>& function, std::span<c
   const Variable output = function();
   Tensor weights = Tensor::empty(output.shape(), DType::f64);
   for (int64_t i = 0; i < weights.numel(); ++i) {
-    weights.data<double>()[i] = 0.5 + 0.5 * normal_at(99, 3, static_cast<uint64_t>(i));
+    weights.host<double>()[i] = 0.5 + 0.5 * normal_at(99, 3, static_cast<uint64_t>(i));
   }
   output.backward(weights);
   GradcheckResult result;
   const NoGrad guard;
   for (size_t n = 0; n < inputs.size(); ++n) {
-    double* values = inputs[n].value().data<double>();
+    double* values = inputs[n].value().host<double>();
     const int64_t count = inputs[n].value().numel();
     const Tensor grad = inputs[n].grad().defined() ? inputs[n].grad().contiguous()
                                                    : Tensor::zeros(inputs[n].shape(), DType::f64);
@@ -49,7 +49,7 @@ GradcheckResult gradcheck(const std::function<Variable()>& function, std::span<c
       const double below = weighted_sum(function(), weights);
       values[at] = before;
       const double numeric = (above - below) / (2 * step);
-      const double analytic = grad.data<double>()[at];
+      const double analytic = grad.host<double>()[at];
       const double error = std::abs(analytic - numeric) / std::max(1.0, std::abs(numeric));
       ++result.elements;
       // A NaN is the worst there is, and stays.

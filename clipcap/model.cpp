@@ -32,9 +32,9 @@ Shifted shift(const Tensor& tokens, const SpecialTokens& special) {
   // Cloned, since a slice of a single row is contiguous and would be written in the batch itself.
   Shifted result{tokens.slice(1, 0, length).contiguous(), tokens.slice(1, 1, length).clone(),
                  Tensor::zeros({tokens.dim(0), length}, DType::u8)};
-  const auto* input = result.input.data<int32_t>();
-  auto* target = result.target.data<int32_t>();
-  auto* counted = result.counted.data<uint8_t>();
+  const auto* input = result.input.host<int32_t>();
+  auto* target = result.target.host<int32_t>();
+  auto* counted = result.counted.host<uint8_t>();
   for (int64_t b = 0; b < tokens.dim(0); ++b) {
     // A vocabulary without a padding token uses another id as filler: what follows the first
     // eos never counts.

@@ -17,7 +17,7 @@ Variable random_parameter(const Shape& shape, Generator& generator, Number numbe
   Tensor value = Tensor::empty(shape);
   const uint64_t seed = generator.seed();
   const uint64_t stream = generator.next_stream();
-  float* numbers = value.data<float>();
+  float* numbers = value.host<float>();
   parallel_for(value.numel(), 8192, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) numbers[i] = number(seed, stream, static_cast<uint64_t>(i));
   });

@@ -74,6 +74,20 @@ if(includes_between_rooms LESS 20)
   list(APPEND wrong "tests/layers.cmake saw only ${includes_between_rooms} includes between the rooms of clipcap/")
 endif()
 
+# Raw pointers (data<T>()) go to kernels; loops on the host use host<T>(), which checks where the tensor is. Above
+# tensor/ and autograd/, these files call kernels themselves.
+set(calls_kernels nn/optim.cpp nn/conv2d.cpp clipcap/encoders/resnet.cpp)
+file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR} ${SOURCE_DIR}/nn/*.cpp ${SOURCE_DIR}/nn/*.h ${SOURCE_DIR}/clipcap/*.cpp
+     ${SOURCE_DIR}/clipcap/*.h ${SOURCE_DIR}/tools/*.cpp ${SOURCE_DIR}/autograd/gradcheck.cpp)
+foreach(file IN LISTS files)
+  if(NOT file IN_LIST calls_kernels)
+    file(STRINGS ${SOURCE_DIR}/${file} lines REGEX "[.>]data<[A-Za-z_0-9]+>\\(")
+    foreach(line IN LISTS lines)
+      list(APPEND wrong "${file}: ${line}: a host loop takes host<T>()")
+    endforeach()
+  endif()
+endforeach()
+
 file(GLOB_RECURSE cuda_files ${SOURCE_DIR}/cuda/*.h ${SOURCE_DIR}/cuda/*.cu ${SOURCE_DIR}/cuda/*.cuh ${SOURCE_DIR}/cuda/*.cpp)
 foreach(file IN LISTS cuda_files)
   file(STRINGS ${file} includes REGEX "^#include \"(autograd|nn|clipcap|tools)/")

@@ -12,7 +12,7 @@ namespace {
 
 std::string checksum(const Tensor& values) {
   Sha256 hash;
-  hash.update(std::as_bytes(std::span(values.data<float>(), static_cast<size_t>(values.numel()))));
+  hash.update(std::as_bytes(std::span(values.host<float>(), static_cast<size_t>(values.numel()))));
   return hash.hex();
 }
 

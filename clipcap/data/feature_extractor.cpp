@@ -32,7 +32,7 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
   load_clip(clip, sampling, [&](int64_t, Image&& image) {
     CHECK(count < config_.model.frames, clip.string(), ": more frames than asked for");
     preprocess(image, preprocessing,
-               std::span<float>(pixels.data<float>() + static_cast<size_t>(count) * frame_size, frame_size));
+               std::span<float>(pixels.host<float>() + static_cast<size_t>(count) * frame_size, frame_size));
     ++count;
   });
   CHECK_INPUT(count > 0, clip.string(), ": no frames");

@@ -17,7 +17,7 @@ Tensor next_log_probabilities(const TextDecoder& decoder, const Variable& hidden
                               const SpecialTokens& tokens, const nn::Run& run) {
   const Tensor logits = decoder.logits(hidden, table, run).value().contiguous();
   const int64_t vocab = logits.dim(1);
-  float* at = logits.data<float>();
+  float* at = logits.host<float>();
   for (int64_t r = 0; r < logits.dim(0); ++r) {
     for (const int32_t id : {tokens.pad, tokens.sos}) {
       if (id != tokens.eos && id >= 0 && id < vocab) at[r * vocab + id] = kNever;
@@ -77,7 +77,7 @@ std::vector<Hypothesis> one_row_a_clip(const TextDecoder& decoder, const Variabl
     const std::vector<int32_t> best = ops::argmax_rows(log_probabilities);
     for (size_t b = 0; b < ended.size(); ++b) {
       if (ended[b]) continue;
-      const float* chances = log_probabilities.data<float>() + static_cast<int64_t>(b) * vocab;
+      const float* chances = log_probabilities.host<float>() + static_cast<int64_t>(b) * vocab;
       const int32_t word = options.sample ? draw(chances, vocab, options, generator) : best[b];
       result[b].log_probability += chances[word];
       current[b] = word;
@@ -93,7 +93,7 @@ std::vector<Hypothesis> one_row_a_clip(const TextDecoder& decoder, const Variabl
     Tensor valid = Tensor::empty({clips, static_cast<int64_t>(read.size())}, DType::u8);
     for (size_t step = 0; step < read.size(); ++step) {
       for (int64_t b = 0; b < clips; ++b) {
-        valid.data<uint8_t>()[b * static_cast<int64_t>(read.size()) + static_cast<int64_t>(step)] =
+        valid.host<uint8_t>()[b * static_cast<int64_t>(read.size()) + static_cast<int64_t>(step)] =
             read[step][static_cast<size_t>(b)];
       }
     }
@@ -144,7 +144,7 @@ std::vector<Hypothesis> beam_search(const TextDecoder& decoder, const Variable& 
       std::vector<Candidate> candidates;
       for (size_t k = 0; k < alive[clip].size(); ++k) {
         const float* chances =
-            log_probabilities.data<float>() + static_cast<int64_t>(clip * width + k) * vocab;
+            log_probabilities.host<float>() + static_cast<int64_t>(clip * width + k) * vocab;
         for (int32_t word = 0; word < vocab; ++word) {
           if (chances[word] == kNever) continue;
           candidates.push_back({alive[clip][k].log_probability + chances[word], k, word});

@@ -121,13 +121,13 @@ void fold(const nn::StateDict& tensors, const Layer& layer, const std::string& s
   const int64_t channels = gamma.numel();
   const int64_t each = weight.numel() / channels;
   for (int64_t o = 0; o < channels; ++o) {
-    const double spread = variance.data<double>()[o];
+    const double spread = variance.host<double>()[o];
     CHECK_INPUT(spread >= 0.0, source, ": ", layer.norm, ".running_var[", o, "] is ", spread,
                 ", expected at least 0");
-    const double scale = gamma.data<double>()[o] / std::sqrt(spread + kEpsilon);
-    bias.data<float>()[o] = static_cast<float>(beta.data<double>()[o] - mean.data<double>()[o] * scale);
+    const double scale = gamma.host<double>()[o] / std::sqrt(spread + kEpsilon);
+    bias.host<float>()[o] = static_cast<float>(beta.host<double>()[o] - mean.host<double>()[o] * scale);
     for (int64_t i = o * each; i < (o + 1) * each; ++i)
-      folded.data<float>()[i] = static_cast<float>(weight.data<double>()[i] * scale);
+      folded.host<float>()[i] = static_cast<float>(weight.host<double>()[i] * scale);
   }
   layer.convolution->weight.set_value(folded);
   layer.convolution->bias.set_value(bias);

@@ -15,7 +15,7 @@ FusionKind parse_fusion_kind(const std::string& text) {
 Tensor squeeze_matrix(const std::vector<int32_t>& lengths, int64_t columns, DType dtype) {
   const int64_t rows = (columns + 1) / 2;
   Tensor matrix = Tensor::zeros({static_cast<int64_t>(lengths.size()), rows, columns}, DType::f64);
-  double* at = matrix.data<double>();
+  double* at = matrix.host<double>();
   for (size_t b = 0; b < lengths.size(); ++b) {
     for (int64_t i = 0; 2 * i < lengths[b]; ++i) {
       double* row = at + (static_cast<int64_t>(b) * rows + i) * columns;
@@ -30,7 +30,7 @@ Tensor squeeze_matrix(const std::vector<int32_t>& lengths, int64_t columns, DTyp
 Tensor expand_matrix(const std::vector<int32_t>& from, int64_t columns, const std::vector<int32_t>& to,
                      int64_t rows, DType dtype) {
   Tensor matrix = Tensor::zeros({static_cast<int64_t>(from.size()), rows, columns}, DType::f64);
-  double* at = matrix.data<double>();
+  double* at = matrix.host<double>();
   for (size_t b = 0; b < from.size(); ++b) {
     for (int64_t i = 0; i < to[b]; ++i) {
       double* row = at + (static_cast<int64_t>(b) * rows + i) * columns;
@@ -48,14 +48,14 @@ Tensor expand_matrix(const std::vector<int32_t>& from, int64_t columns, const st
 Tensor valid_mask(const std::vector<int32_t>& lengths, int64_t n) {
   Tensor mask = Tensor::zeros({static_cast<int64_t>(lengths.size()), n}, DType::u8);
   for (size_t b = 0; b < lengths.size(); ++b) {
-    std::fill_n(mask.data<uint8_t>() + static_cast<int64_t>(b) * n, lengths[b], uint8_t{1});
+    std::fill_n(mask.host<uint8_t>() + static_cast<int64_t>(b) * n, lengths[b], uint8_t{1});
   }
   return mask;
 }
 
 Tensor sinusoidal_positions(int64_t n, int64_t dim, DType dtype) {
   Tensor table = Tensor::empty({n, dim}, DType::f64);
-  double* at = table.data<double>();
+  double* at = table.host<double>();
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < dim; ++j) {
       const double angle = static_cast<double>(i) /

@@ -18,7 +18,7 @@ Tensor token_rows(const std::vector<std::span<const int32_t>>& rows, int32_t pad
   for (const auto& row : rows) longest = std::max(longest, row.size());
   Tensor result =
       Tensor::empty({static_cast<int64_t>(rows.size()), static_cast<int64_t>(longest)}, DType::i32);
-  int32_t* at = result.data<int32_t>();
+  int32_t* at = result.host<int32_t>();
   std::fill_n(at, result.numel(), pad);
   for (size_t b = 0; b < rows.size(); ++b) std::copy(rows[b].begin(), rows[b].end(), at + b * longest);
   return result;

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "clipcap/model.h"
-#include "tensor/ops.h"
 #include "nn/lstm.h"
+#include "tensor/ops.h"
 
 namespace clipcap {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 Variable input(const Shape& shape, uint64_t seed, double mean = 0.3) {
   Tensor value = Tensor::empty(shape, DType::f64);
   for (int64_t i = 0; i < value.numel(); ++i) {
-    value.data<double>()[i] = mean + 0.7 * normal_at(seed, 5, static_cast<uint64_t>(i));
+    value.host<double>()[i] = mean + 0.7 * normal_at(seed, 5, static_cast<uint64_t>(i));
   }
   return Variable(value, true);
 }

@@ -67,7 +67,7 @@ Tensor Teacher::encode(const std::vector<std::vector<int32_t>>& captions) const 
   std::vector<int32_t> ends;
   for (size_t b = 0; b < captions.size(); ++b) {
     CHECK(!captions[b].empty(), "Teacher: caption ", b, " of the batch has no tokens");
-    std::copy(captions[b].begin(), captions[b].end(), ids.data<int32_t>() + b * longest);
+    std::copy(captions[b].begin(), captions[b].end(), ids.host<int32_t>() + b * longest);
     ends.push_back(static_cast<int32_t>(captions[b].size()) - 1);
   }
   if (pooled_) return tower_->forward(ids, ends, nn::Run{}).value();

@@ -82,9 +82,10 @@ file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR} ${SOURCE_DIR}/nn/*.cpp ${SOURCE_D
 foreach(file IN LISTS files)
   if(NOT file IN_LIST calls_kernels)
     file(STRINGS ${SOURCE_DIR}/${file} lines REGEX "[.>]data<[A-Za-z_0-9]+>\\(")
-    foreach(line IN LISTS lines)
-      list(APPEND wrong "${file}: ${line}: a host loop takes host<T>()")
-    endforeach()
+    if(lines)
+      list(LENGTH lines count)
+      list(APPEND wrong "${file}: data<T>() in ${count} lines; a host loop takes host<T>()")
+    endif()
   endif()
 endforeach()
 

@@ -5,6 +5,7 @@
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/io/torch_file.h"
+#include "tensor/io/zip_archive.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/damage.h"
@@ -298,6 +299,32 @@ TEST_CASE("V2C's real feature file", "[tensor_files][needs_shared]") {
   CHECK(array.shape() == Shape({40, 2048}));
   for (const float value : array.to_vector<float>())
     REQUIRE((value >= 0 && value < 100));  // ReLU, then an average
+}
+
+TEST_CASE("ZIP: entries that overlap are refused", "[tensor_files]") {
+  const TemporaryFolder folder("zip_overlap");
+  const std::string whole = fuzz::stored_zip({{"a", "0123456789"}, {"b", "abcdefghij"}});
+  const auto error_with = [&](const std::string& bytes) {
+    const auto file = MappedFile::open(folder.write("x.zip", bytes));
+    return message_of<InputError>([&] {
+      const ZipArchive archive(*file, "x.zip");
+      CHECK(archive.find("a")->data.size() == 10);
+      CHECK(archive.find("b")->data.size() == 10);
+      CHECK(archive.find("c") == nullptr);
+    });
+  };
+  CHECK(error_with(whole).empty());
+  // The directory's record of "a" claims a byte more: that is the first of "b"'s header.
+  std::string overlapping = whole;
+  const size_t record = whole.find("PK\x01\x02");
+  overlapping[record + 20] = 11;
+  overlapping[record + 24] = 11;
+  CHECK(error_with(overlapping).find("\"a\" and \"b\" overlap") != std::string::npos);
+  // Both records stand for one entry.
+  std::string twice = whole;
+  const size_t second = whole.find("PK\x01\x02", record + 1);
+  twice[second + 42] = twice[record + 42];
+  CHECK_FALSE(error_with(twice).empty());
 }
 
 TEST_CASE("safetensors: tensors lie side by side, without holes, overlaps or a rest", "[tensor_files]") {

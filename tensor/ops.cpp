@@ -26,7 +26,7 @@ Tensor binary(BinaryKind kind, const Tensor& a, const Tensor& b) {
   const Tensor wide_b = b.expand(shape);
   visit_compute_dtype("binary", a.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    Binary<T> p{a.data<T>(), b.data<T>(), y.data<T>(), shape.rank(), {}, {}, {}, kind};
+    Binary<T> p{.a = a.data<T>(), .b = b.data<T>(), .y = y.data<T>(), .rank = shape.rank(), .kind = kind};
     for (int i = 0; i < shape.rank(); ++i) {
       p.sizes[i] = shape[i];
       p.a_strides[i] = wide_a.stride(i);
@@ -46,8 +46,11 @@ Tensor affine(const Tensor& x, double scale, double shift) {
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   visit_compute_dtype("affine", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const Affine<T> p{source.data<T>(), y.data<T>(), x.numel(), static_cast<Real<T>>(scale),
-                      static_cast<Real<T>>(shift)};
+    const Affine<T> p{.x = source.data<T>(),
+                      .y = y.data<T>(),
+                      .count = x.numel(),
+                      .scale = static_cast<Real<T>>(scale),
+                      .shift = static_cast<Real<T>>(shift)};
     clipcap::affine(x.device(), p);
   });
   return y;
@@ -61,8 +64,14 @@ void add_in_place(const Tensor& target, const Tensor& x) {
   const Tensor source = x.contiguous();
   visit_compute_dtype("add_in_place", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const Binary<T> p{target.data<T>(), source.data<T>(), target.data<T>(), 1, {x.numel()}, {1}, {1},
-                      BinaryKind::add};
+    const Binary<T> p{.a = target.data<T>(),
+                      .b = source.data<T>(),
+                      .y = target.data<T>(),
+                      .rank = 1,
+                      .sizes = {x.numel()},
+                      .a_strides = {1},
+                      .b_strides = {1},
+                      .kind = BinaryKind::add};
     clipcap::binary(x.device(), p);
   });
 }
@@ -82,7 +91,8 @@ Tensor sum(const Tensor& x, int dim, bool keep) {
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   visit_compute_dtype("sum", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const SumMiddle<T> p{source.data<T>(), y.data<T>(), outer, x.dim(d), inner};
+    const SumMiddle<T> p{
+        .x = source.data<T>(), .y = y.data<T>(), .outer = outer, .reduce = x.dim(d), .inner = inner};
     clipcap::sum_middle(x.device(), p);
   });
   return y;
@@ -304,7 +314,8 @@ Tensor softmax(const Tensor& x, bool log) {
   if (x.numel() == 0) return y;
   visit_compute_dtype("softmax", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const SoftmaxFwd<T> p{source.data<T>(), y.data<T>(), x.numel() / dim, dim, log};
+    const SoftmaxFwd<T> p{
+        .x = source.data<T>(), .y = y.data<T>(), .rows = x.numel() / dim, .dim = dim, .log = log};
     softmax_fwd(x.device(), p);
   });
   return y;

@@ -19,8 +19,15 @@ Tensor max_pool(const Tensor& x) {
                                  x.dtype(), x.device());
   visit_compute_dtype("max_pool2d", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const MaxPool2d<T> p{x.data<T>(), y.data<T>(), x.dim(0),    x.dim(1),    x.dim(2),
-                         x.dim(3),    kPool,       kPoolStride, kPoolPadding};
+    const MaxPool2d<T> p{.x = x.data<T>(),
+                         .y = y.data<T>(),
+                         .n = x.dim(0),
+                         .h = x.dim(1),
+                         .w = x.dim(2),
+                         .c = x.dim(3),
+                         .kernel = kPool,
+                         .stride = kPoolStride,
+                         .padding = kPoolPadding};
     max_pool2d(x.device(), p);
   });
   return y;
@@ -30,7 +37,8 @@ Tensor mean_pool(const Tensor& x) {
   const Tensor y = Tensor::empty({x.dim(0), x.dim(3)}, x.dtype(), x.device());
   visit_compute_dtype("mean_pool2d", x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const MeanPool2d<T> p{x.data<T>(), y.data<T>(), x.dim(0), x.dim(1), x.dim(2), x.dim(3)};
+    const MeanPool2d<T> p{
+        .x = x.data<T>(), .y = y.data<T>(), .n = x.dim(0), .h = x.dim(1), .w = x.dim(2), .c = x.dim(3)};
     mean_pool2d(x.device(), p);
   });
   return y;

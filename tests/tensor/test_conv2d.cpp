@@ -153,6 +153,13 @@ TEST_CASE("conv2d: prepared, with more sizes than it keeps, in place and from se
       CHECK(y == other.y);
     }
   }
+  for (const int64_t w : {5, 6, 9, 5}) {  // only the width changes
+    Case<float> wider(2, 6, w, geometry, true, true, true);
+    std::vector<float> y(wider.y.size());
+    run(wider.p, y.data());
+    conv2d_fwd(kCpu, wider.p);
+    CHECK(y == wider.y);
+  }
   Case<float> in_place = c;
   in_place.p.residual = in_place.residual.data();
   run(in_place.p, in_place.residual.data());

@@ -133,6 +133,23 @@ TEST_CASE("cross_entropy: parity with the oracle", "[cross_entropy]") {
   CHECK(loss[0] == 0.0F);
 }
 
+TEST_CASE("cross_entropy: divided by the denominator that is given", "[cross_entropy]") {
+  const auto check = [](void (*kernel)(const CrossEntropy<float>&)) {
+    Data<float> own(9, 21, 0.1F);  // seven rows have a target
+    Data<float> given(9, 21, 0.1F);
+    kernel(own.params());
+    CrossEntropy<float> p = given.params();
+    p.denominator = 3.5;
+    kernel(p);
+    CHECK(given.loss[0] == Approx(own.loss[0] * 7 / 3.5).epsilon(1e-6));
+    for (size_t i = 0; i < own.dlogits.size(); ++i) {
+      CHECK(given.dlogits[i] == Approx(own.dlogits[i] * 7 / 3.5).epsilon(1e-5).margin(1e-8));
+    }
+  };
+  check(reference::cross_entropy<float>);
+  on_every_isa([&] { check([](const CrossEntropy<float>& p) { cross_entropy(Device{}, p); }); });
+}
+
 TEST_CASE("cross_entropy: extreme logits", "[cross_entropy]") {
   const float infinity = std::numeric_limits<float>::infinity();
   on_every_isa([&] {

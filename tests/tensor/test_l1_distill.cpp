@@ -116,6 +116,23 @@ TEST_CASE("l1_distill: against the double oracle", "[l1_distill]") {
   });
 }
 
+TEST_CASE("l1_distill: divided by the denominator that is given", "[l1_distill]") {
+  const auto check = [](void (*kernel)(const L1Distill<float>&)) {
+    Case<float> own(2, 3, 21, true, mask(6));  // four frames are there
+    Case<float> given = own;
+    kernel(own.params());
+    L1Distill<float> p = given.params();
+    p.denominator = 10;
+    kernel(p);
+    CHECK(given.loss[0] == Approx(own.loss[0] * 4 / 10).epsilon(1e-6));
+    for (size_t i = 0; i < own.dstudent.size(); ++i) {
+      CHECK(given.dstudent[i] == Approx(own.dstudent[i] * 4 / 10).epsilon(1e-6));
+    }
+  };
+  check(reference::l1_distill<float>);
+  on_every_isa([&] { check([](const L1Distill<float>& p) { l1_distill(kCpu, p); }); });
+}
+
 TEST_CASE("l1_distill: frames that are not there do not count", "[l1_distill]") {
   on_every_isa([] {
     Case<float> padded(2, 4, 33, false, {1, 1, 0, 0, 1, 0, 0, 0});

@@ -34,7 +34,8 @@ CLIPCAP_INLINE void update(Vec& param, Vec g, Vec& m, Vec& v, float weight_decay
 }
 
 void run_range(const AdamwTensor<float>& x, int64_t begin, int64_t end, const Constants& c) {
-  each_vector(end - begin, [&](int64_t offset, int64_t width) {
+  // By value: a store could otherwise be one into the constants, which would then be read again every time.
+  each_vector(end - begin, [=](int64_t offset, int64_t width) {
     const int64_t i = begin + offset;
     Vec param = load_width(x.param + i, width);
     Vec m = load_width(x.m + i, width);

@@ -139,8 +139,15 @@ Variable self_attention(const Variable& qkv, int64_t queries, const AttentionOpt
         "self_attention: the fused projection is ", qkv.shape(), ", ", queries,
         " queries; expected [B,T,3,H,K] and at most T");
   const Tensor fused = with_adjacent_heads(qkv.value());
-  const Attention a = attend(part(fused, 0).slice(1, 0, queries), part(fused, 1), part(fused, 2), options,
-                             any_requires_grad({&qkv}));
+  const bool record = any_requires_grad({&qkv});
+  Tensor query = part(fused, 0).slice(1, 0, queries);
+  Tensor memory = fused.slice(2, 1, 2);  // key and value
+  if (record && queries < fused.dim(1)) {
+    // The positions that are not asked would stay in memory until backward; their queries are a third of all.
+    query = query.contiguous();
+    memory = memory.contiguous();
+  }
+  const Attention a = attend(query, part(memory, 0), part(memory, 1), options, record);
   const Shape shape = fused.shape();
   return make_result("self_attention", a.o, {qkv},
                      [a, shape, queries](const BackwardArgs& g) -> std::vector<Tensor> {

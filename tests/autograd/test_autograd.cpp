@@ -106,6 +106,18 @@ TEST_CASE("backward adds into a leaf's buffer in place, the one assigned beforeh
                  "contiguous"));
 }
 
+TEST_CASE("a gradient on its way is not added to where another input sees it", "[autograd]") {
+  const Variable x = scalar(2.0);
+  const Variable z = scalar(3.0);
+  const Variable a = diff::scale(x, 1.0);
+  const Variable b = diff::scale(z, 1.0);
+  const Variable c = diff::scale(a, 2.0);
+  // add() hands one tensor to a and b; then c's contribution reaches a, before b is looked at.
+  diff::add(c, diff::add(a, b)).backward();
+  CHECK(x.grad().item() == 3.0);
+  CHECK(z.grad().item() == 1.0);
+}
+
 TEST_CASE("what arrives must have the leaf's dtype and shape", "[autograd]") {
   const Variable x = vector_of({1, 2, 3});
   CHECK(contains(message_of([&] { x.backward(Tensor::zeros({3}, DType::f64)); }), "f64 [3]"));
@@ -169,7 +181,9 @@ TEST_CASE("NoGrad and detach record nothing", "[autograd]") {
   {
     const NoGrad guard;
     CHECK_FALSE(diff::mul(x, x).requires_grad());
-    const NoGrad nested;
+    { const NoGrad nested; }
+    CHECK(NoGrad::active());
+    CHECK_FALSE(diff::mul(x, x).requires_grad());
   }
   CHECK(diff::mul(x, x).requires_grad());
   CHECK_FALSE(x.detach().requires_grad());

@@ -1,5 +1,5 @@
-// A loss over parts of a batch, each divided by the denominator of the whole, is the loss of the whole; so are the
-// gradients. Float kernels and the double oracle alike.
+// A loss over parts of a batch, each divided by the denominator of the whole, is the loss of the whole; so
+// are the gradients. Float kernels and the double oracle alike.
 #include "autograd/ops.h"
 #include "tests/compare.h"
 

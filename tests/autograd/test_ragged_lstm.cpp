@@ -1,4 +1,5 @@
-// Lengths outside [0,T] count as 0 or T in every direction and in backward too, with and without initial states.
+// Lengths outside [0,T] count as 0 or T in every direction and in backward too, with and
+// without initial states.
 #include <vector>
 
 #include "autograd/ops.h"

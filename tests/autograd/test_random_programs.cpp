@@ -154,7 +154,7 @@ class Program {
     const int64_t d = size();
     const Variable x = any();
     const int rank = x.value().rank();
-    switch (random_.index(24)) {
+    switch (random_.index(25)) {
       case 0:
         return keep("add", diff::add(x, fit(broadcastable(x.shape()))));
       case 1:
@@ -167,6 +167,15 @@ class Program {
         return keep("scale", diff::scale(x, -0.7));
       case 5:
         return keep("add to itself", diff::scale(diff::add(x, x), 0.5));
+      case 24: {
+        // Two results that are used apart and together: their gradients meet in several places.
+        const Variable a = diff::scale(x, 0.6);
+        const Variable b = diff::scale(chance(2) ? x : a, -0.4);
+        keep("scale, once", a);
+        keep("scale, twice", b);
+        if (chance(2)) keep("mul of both", diff::mul(a, b));
+        return keep("add of both", chance(2) ? diff::add(a, b) : diff::add(b, a));
+      }
       case 6:
         return x.value().numel() > 0 ? keep("mean", diff::mean(x)) : keep("sum", diff::sum(x));
       case 7:

@@ -60,6 +60,17 @@ TEST_CASE("modules are found by their dotted paths", "[modules]") {
                      "cross_attention.out_proj", "norm_mlp", "mlp", "mlp.up", "mlp.down"});
 }
 
+TEST_CASE("parameters are named below a prefix, in visiting order", "[modules]") {
+  Generator generator(1);
+  nn::Mlp mlp(3, 4, Activation::relu, generator);
+  std::vector<std::string> names;
+  for (const nn::NamedParameter& parameter : nn::parameters(mlp, "decoder.mlp"))
+    names.push_back(parameter.name);
+  CHECK(names == std::vector<std::string>{"decoder.mlp.up.weight", "decoder.mlp.up.bias",
+                                          "decoder.mlp.down.weight", "decoder.mlp.down.bias"});
+  CHECK(nn::parameter_count(mlp) == 2 * 12 + 4 + 3);
+}
+
 TEST_CASE("a tied parameter counts once, under its first name", "[modules]") {
   Generator generator(1);
   Tied tied(generator);

@@ -124,6 +124,21 @@ TEST_CASE("beam search: width one is greedy, wider is never less likely, the sco
   CHECK(run(sampled)[1].ids == greedy[1].ids);
 }
 
+TEST_CASE("Vis2Text ends as vis2text.final_activation says", "[model]") {
+  for (const char* activation : {"relu", "none"}) {
+    Config config = small_config("lstm");
+    config.model.vis2text_activation = activation;
+    const auto model = make_model(config, small_vocabularies());
+    const NoGrad guard;
+    Variable rows;
+    static_cast<void>(model->encode(Variable(features(7, 1).reshape({1, 7, 20})), {7}, {}, &rows));
+    const std::vector<float> vt = rows.value().to_vector<float>();
+    const auto negative = std::count_if(vt.begin(), vt.end(), [](float value) { return value < 0; });
+    CHECK((negative > 0) == (std::string(activation) == "none"));
+    CHECK(std::count_if(vt.begin(), vt.end(), [](float value) { return value > 0; }) > 0);
+  }
+}
+
 TEST_CASE("sub-decoders can be any subset", "[model]") {
   for (const char* list : {"[]", R"(["effect"])", R"(["attribute","intention"])"}) {
     Config config = small_config("lstm");

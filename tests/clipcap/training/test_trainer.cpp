@@ -127,6 +127,43 @@ TEST_CASE("gradients are clipped to train.clip_norm before the optimizer sees th
   }
 }
 
+TEST_CASE("train.weight_decay pulls matrices to zero, and vectors not", "[trainer]") {
+  const TemporaryFolder folder("trainer");
+  testing::write_small_data(folder, numbered_clips(6));
+  Fixture without(folder, {"train.weight_decay=0"});
+  Fixture with(folder, {"train.weight_decay=0.5"});
+  const auto before = with.weights();
+  const StepReport report = without.trainer->step(0);
+  CHECK(with.trainer->step(0).loss == report.loss);
+  for (const auto& [name, value] : with.weights()) {
+    INFO(name);
+    const double decay = name.starts_with("encoder.") || value.rank() < 2 ? 0.0 : report.lr * 0.5;
+    std::vector<float> expected = nn::state_dict(without.trainer->model()).at(name).to_vector<float>();
+    const std::vector<float> old = before.at(name).to_vector<float>();
+    for (size_t i = 0; i < old.size(); ++i) expected[i] -= static_cast<float>(decay * old[i]);
+    CHECK(testing::max_error(value.to_vector<float>(), expected) < 1e-6);
+  }
+}
+
+TEST_CASE("the evaluation split is decoded from its own features", "[trainer]") {
+  const TemporaryFolder folder("trainer");
+  auto clips = numbered_clips(6);
+  clips[1].split = clips[4].split = "validate";
+  testing::write_small_data(folder, clips);
+  Fixture f(folder, {"data.eval_split=validate", "train.eval_every=1"});
+  const Evaluation evaluation = f.trainer->evaluate();
+  REQUIRE(evaluation.predictions.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    const testing::SmallClip& clip = clips[i == 0 ? 1 : 4];
+    CHECK(evaluation.predictions[i].video_id == clip.id);
+    const Tensor features =
+        Tensor::from(testing::small_features(clip), {1, clip.frames, testing::kSmallFeatures});
+    const ClipTexts texts =
+        describe_clips(f.trainer->model(), features, {static_cast<int32_t>(clip.frames)}, {})[0];
+    CHECK(evaluation.predictions[i].log_probability == Approx(texts.caption.log_probability).epsilon(1e-5));
+  }
+}
+
 TEST_CASE("the total is the weighted sum of the parts (eq. 7 and 8)", "[trainer]") {
   const TemporaryFolder folder("trainer");
   testing::write_small_data(folder, numbered_clips(6));

@@ -129,6 +129,9 @@ TEST_CASE("a file is replaced as a whole or not at all", "[tensor_files]") {
                   Error);
   CHECK(file_bytes(path) == "new");
   CHECK(files() == 1);  // nothing is left beside it
+  CHECK(read_text_file(path, 3) == "new");
+  CHECK(message_of<InputError>([&] { (void)read_text_file(path, 2); }).find("3 bytes; at most 2") !=
+        std::string::npos);
   CHECK_THROWS_AS(write_text_file(folder.path() / "nowhere" / "file", "x"), InputError);
   CHECK_THROWS_AS(write_text_file(folder.path(), "x"), InputError);
 }

@@ -128,6 +128,23 @@ TEST_CASE("CLIP checkpoints: the other activation when asked, and by the family 
   CHECK(read_clip_checkpoint(alone).activation == Activation::gelu);
 }
 
+TEST_CASE("CLIP checkpoints: where nothing is said, heads are 64 wide but in open_clip's three largest",
+          "[clip_checkpoint]") {
+  const TemporaryFolder folder("clip_heads");
+  for (const auto& [width, heads] :
+       {std::pair{64, 1}, {128, 2}, {192, 3}, {1280, 16}, {1408, 16}, {1664, 16}}) {
+    INFO(width);
+    Generator generator(1);
+    ClipCheckpoint checkpoint;
+    checkpoint.vision = VitGeometry{16, 8, width, 0, 1, 12};
+    VisionTower tower(*checkpoint.vision, Activation::quick_gelu, generator);
+    checkpoint.vision_weights = nn::state_dict(tower);
+    const std::filesystem::path path = folder.path() / "clip.safetensors";
+    write_safetensors(path, rename_clip(checkpoint, ClipLayout::openai), {});
+    CHECK(read_clip_checkpoint(path).vision->heads == heads);
+  }
+}
+
 TEST_CASE("CLIP checkpoints: names change between layouts and back without loss", "[clip_checkpoint]") {
   const TemporaryFolder folder("clip_rename");
   for (const Case& one : kCases) {

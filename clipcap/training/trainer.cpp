@@ -147,8 +147,17 @@ int train(const Config& config, const TrainOptions& options) {
   if (resumed) check_resumable(options.out, adopted);
   TrainingSet set(adopted, options.data, std::move(ready));
   Trainer trainer(adopted, set, options.cache_features);
-  if (!encoder.empty()) std::fprintf(stderr, "%s\n", encoder.c_str());
-  trainer.load_data(print_progress);
+  // Said when the work begins: what is refused before that is refused in one line.
+  bool told = encoder.empty();
+  const auto tell_encoder = [&] {
+    if (!told) std::fprintf(stderr, "%s\n", encoder.c_str());
+    told = true;
+  };
+  trainer.load_data([&](const char* what, size_t done, size_t all) {
+    tell_encoder();
+    print_progress(what, done, all);
+  });
+  tell_encoder();
 
   std::filesystem::create_directories(options.out);
   const int64_t first = resumed ? trainer.resume(options.out) : 0;

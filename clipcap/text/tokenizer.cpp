@@ -140,8 +140,8 @@ std::vector<int32_t> ClipTokenizer::merge_symbols(const std::vector<int32_t>& sy
     for (; !heap.empty() && heap.top().rank == rank; heap.pop()) {
       const Pair pair = heap.top();
       Symbol& left = list[pair.at];
-      if (left.id != pair.left || left.next == none || list[left.next].id != pair.right)
-        continue;  // outdated
+      const bool outdated = left.id != pair.left || left.next == none || list[left.next].id != pair.right;
+      if (outdated) continue;
       Symbol& right = list[left.next];
       left.id = rule(pair.left, pair.right)->merged;
       left.next = right.next;

@@ -150,13 +150,14 @@ TEST_CASE("a folder's frames come in natural order", "[image]") {
   const TemporaryFolder folder("image_folder");
   CHECK_THROWS_AS(list_frame_folder(folder.path()), InputError);
   CHECK_THROWS_AS(list_frame_folder(folder.path() / "missing"), InputError);
-  for (const char* name : {"frame10.png", "frame2.png", "frame1.PNG", "frame010.jpg", "a.png", "notes.txt"}) {
+  for (const char* name :
+       {"frame10.png", "frame2.png", "frame1.PNG", "frame010.jpg", "frame007.png", "a.png", "notes.txt"}) {
     folder.write(name, kRgba);
   }
   std::vector<std::string> names;
   for (const auto& path : list_frame_folder(folder.path())) names.push_back(path.filename().string());
-  CHECK(names ==
-        std::vector<std::string>{"a.png", "frame1.PNG", "frame2.png", "frame010.jpg", "frame10.png"});
+  CHECK(names == std::vector<std::string>{"a.png", "frame1.PNG", "frame2.png", "frame007.png", "frame010.jpg",
+                                          "frame10.png"});
   FrameSampling sampling;
   sampling.frames = 2;
   std::vector<int64_t> indices;

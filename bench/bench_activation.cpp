@@ -15,14 +15,10 @@ void forward(benchmark::State& state, void (*kernel)(const BiasActivationFwd<flo
   const auto x = bench::random_values(rows * dim, 1);
   const auto bias = bench::random_values(dim, 2);
   std::vector<float> y(x.size());
-  for (auto _ : state)
-    kernel({.x = x.data(),
-            .bias = bias.data(),
-            .y = y.data(),
-            .rows = rows,
-            .dim = dim,
-            .activation = activation});
-  bench::set_rate(state, "GB/s", 8.0 * static_cast<double>(rows * dim));
+  const BiasActivationFwd<float> p{
+      .x = x.data(), .bias = bias.data(), .y = y.data(), .rows = rows, .dim = dim, .activation = activation};
+  for (auto _ : state) kernel(p);
+  bench::set_rates(state, cost(p));
 }
 
 void backward(benchmark::State& state, void (*kernel)(const BiasActivationBwd<float>&),
@@ -34,17 +30,16 @@ void backward(benchmark::State& state, void (*kernel)(const BiasActivationBwd<fl
   const auto bias = bench::random_values(dim, 2);
   std::vector<float> dx(x.size());
   std::vector<float> dbias(bias.size());
-  for (auto _ : state) {
-    kernel({.dy = dy.data(),
-            .x = x.data(),
-            .bias = bias.data(),
-            .dx = dx.data(),
-            .dbias = dbias.data(),
-            .rows = rows,
-            .dim = dim,
-            .activation = activation});
-  }
-  bench::set_rate(state, "GB/s", 12.0 * static_cast<double>(rows * dim));
+  const BiasActivationBwd<float> p{.dy = dy.data(),
+                                   .x = x.data(),
+                                   .bias = bias.data(),
+                                   .dx = dx.data(),
+                                   .dbias = dbias.data(),
+                                   .rows = rows,
+                                   .dim = dim,
+                                   .activation = activation};
+  for (auto _ : state) kernel(p);
+  bench::set_rates(state, cost(p));
 }
 
 void sizes(benchmark::internal::Benchmark* b) {

@@ -18,48 +18,46 @@ std::vector<int64_t> numels(const benchmark::State& state) {
 void step(benchmark::State& state, void (*kernel)(const AdamwStep<float>&)) {
   std::vector<std::vector<float>> data;
   std::vector<AdamwTensor<float>> tensors;
-  int64_t total = 0;
   for (const int64_t count : numels(state)) {
     for (const uint64_t seed : {1, 2, 3}) data.push_back(bench::random_values(count, seed));
     data.emplace_back(static_cast<size_t>(count), 1.0F);
     const size_t at = data.size() - 4;
     tensors.push_back(
         {data[at].data(), data[at + 1].data(), data[at + 2].data(), data[at + 3].data(), count, 0.01F, 1});
-    total += count;
   }
-  int64_t number = 1;
+  AdamwStep<float> p{.tensors = tensors.data(),
+                     .count = static_cast<int64_t>(tensors.size()),
+                     .lr = 1e-4,
+                     .beta1 = 0.9,
+                     .beta2 = 0.999,
+                     .eps = 1e-8,
+                     .step = 0,
+                     .grad_scale = 1.0};
   for (auto _ : state) {
-    kernel({.tensors = tensors.data(),
-            .count = static_cast<int64_t>(tensors.size()),
-            .lr = 1e-4,
-            .beta1 = 0.9,
-            .beta2 = 0.999,
-            .eps = 1e-8,
-            .step = number++,
-            .grad_scale = 1.0});
+    ++p.step;
+    kernel(p);
   }
-  bench::set_rate(state, "GB/s", 28.0 * static_cast<double>(total));
+  bench::set_rates(state, cost(p));
 }
 
 void norm(benchmark::State& state, void (*kernel)(const SumSquares<float>&)) {
   std::vector<std::vector<float>> data;
   std::vector<const float*> pointers;
   const std::vector<int64_t> counts = numels(state);
-  double total = 0;
   for (const int64_t count : counts) {
     data.push_back(bench::random_values(count, 1));
     pointers.push_back(data.back().data());
-    total += static_cast<double>(count);
   }
   double result = 0;
+  const SumSquares<float> p{.tensors = pointers.data(),
+                            .numels = counts.data(),
+                            .count = static_cast<int64_t>(counts.size()),
+                            .result = &result};
   for (auto _ : state) {
-    kernel({.tensors = pointers.data(),
-            .numels = counts.data(),
-            .count = static_cast<int64_t>(counts.size()),
-            .result = &result});
+    kernel(p);
     benchmark::DoNotOptimize(result);
   }
-  bench::set_rate(state, "GB/s", 4.0 * total);
+  bench::set_rates(state, cost(p));
 }
 
 void sizes(benchmark::internal::Benchmark* b) {

@@ -1,11 +1,8 @@
 // Attention forward and backward at the sizes of the model: the vision tower, the text tower and a single
 // decoding step.
-#include <benchmark/benchmark.h>
-
-#include <vector>
-
 #include "tensor/kernels/attention.h"
-#include "tensor/random.h"
+
+#include "bench/common.h"
 
 namespace clipcap {
 namespace {
@@ -67,25 +64,19 @@ struct Data {
     p.dk_strides = p.dv_strides = rows(k_len);
     return p;
   }
-  void count(benchmark::State& state, double flops_a_score) const {
-    const double scores =
-        static_cast<double>(batch * heads * q_len * k_len) * (causal && q_len > 1 ? 0.5 : 1.0);
-    state.counters["FLOP/s"] = benchmark::Counter(flops_a_score * scores * static_cast<double>(dim),
-                                                  benchmark::Counter::kIsIterationInvariantRate);
-  }
 };
 
 void forward(benchmark::State& state) {
   Data data(state);
   for (auto _ : state) attention_fwd(Device{}, data.fwd());
-  data.count(state, 4);
+  bench::set_rates(state, cost(data.fwd()));
 }
 
 void backward(benchmark::State& state) {
   Data data(state);
   attention_fwd(Device{}, data.fwd());
   for (auto _ : state) attention_bwd(Device{}, data.bwd());
-  data.count(state, 10);
+  bench::set_rates(state, cost(data.bwd()));
 }
 
 const std::vector<std::string> kNames{"B", "H", "Tq", "Tk", "K", "causal"};

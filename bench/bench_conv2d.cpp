@@ -22,9 +22,6 @@ struct Layer {
     const int64_t out = window_positions(side, geometry.kernel_h, geometry.stride, geometry.padding);
     outputs = pictures * out * out;
   }
-  [[nodiscard]] double flops() const {
-    return 2.0 * static_cast<double>(outputs) * static_cast<double>(geometry.weights());
-  }
 };
 
 void convolution(benchmark::State& state) {
@@ -44,7 +41,7 @@ void convolution(benchmark::State& state) {
                            .relu = true,
                            .prepared = weight.get()};
   for (auto _ : state) conv2d_fwd(kCpu, p);
-  bench::set_rate(state, "GFLOP/s", layer.flops());
+  bench::set_rates(state, cost(p));
 }
 
 // The same products, if every window already lay in a row of its own.
@@ -65,24 +62,24 @@ void linear_of_equal_flops(benchmark::State& state) {
                         .activation = Activation::relu,
                         .prepared = weight.get()};
   for (auto _ : state) matmul(kCpu, p);
-  bench::set_rate(state, "GFLOP/s", layer.flops());
+  bench::set_rates(state, cost(p));
 }
 
 void max_pool(benchmark::State& state) {
   const int64_t pictures = state.range(0);
   const auto x = bench::random_values(pictures * 112 * 112 * 64, 1);
   std::vector<float> y(static_cast<size_t>(pictures * 56 * 56 * 64));
-  for (auto _ : state)
-    max_pool2d(kCpu, {.x = x.data(),
-                      .y = y.data(),
-                      .n = pictures,
-                      .h = 112,
-                      .w = 112,
-                      .c = 64,
-                      .kernel = 3,
-                      .stride = 2,
-                      .padding = 1});
-  bench::set_rate(state, "GB/s", 4.0 * static_cast<double>(x.size() + y.size()));
+  const MaxPool2d<float> p{.x = x.data(),
+                           .y = y.data(),
+                           .n = pictures,
+                           .h = 112,
+                           .w = 112,
+                           .c = 64,
+                           .kernel = 3,
+                           .stride = 2,
+                           .padding = 1};
+  for (auto _ : state) max_pool2d(kCpu, p);
+  bench::set_rates(state, cost(p));
 }
 
 // One iteration encodes range(0) frames.
@@ -94,7 +91,7 @@ void resnet152(benchmark::State& state) {
   const Tensor pixels = Tensor::from(bench::random_values(frames * 3 * 224 * 224, 2), {frames, 3, 224, 224});
   const NoGrad guard;
   for (auto _ : state) benchmark::DoNotOptimize(resnet.forward(Variable(pixels), {}).value().raw());
-  bench::set_rate(state, "GFLOP/s", resnet.flops_per_frame() * static_cast<double>(frames));
+  bench::set_rates(state, {.flops = resnet.flops_per_frame() * static_cast<double>(frames)});
 }
 
 // Pictures, pixels a side, channels in and out, kernel, stride.

@@ -1,10 +1,7 @@
 // Cross entropy with its gradient over CLIP's vocabulary, and softmax.
-#include <benchmark/benchmark.h>
-
-#include <vector>
-
 #include "tensor/kernels/cross_entropy.h"
-#include "tensor/random.h"
+
+#include "bench/common.h"
 
 namespace clipcap {
 namespace {
@@ -20,32 +17,28 @@ struct Data {
     for (size_t i = 0; i < x.size(); ++i) x[i] = normal_at(1, 1, i);
     for (int64_t r = 0; r < rows; ++r) targets.push_back(static_cast<int32_t>(r * 7919 % vocab));
   }
-  void count(benchmark::State& state) const {
-    state.SetBytesProcessed(state.iterations() * rows * vocab * 8);
-  }
 };
 
 void loss_and_gradient(benchmark::State& state) {
   Data data(state);
   float loss = 0;
-  for (auto _ : state) {
-    cross_entropy(Device{}, {.logits = data.x.data(),
-                             .targets = data.targets.data(),
-                             .ignore_index = -100,
-                             .label_smoothing = 0.1F,
-                             .loss = &loss,
-                             .dlogits = data.y.data(),
-                             .rows = data.rows,
-                             .vocab = data.vocab});
-  }
-  data.count(state);
+  const CrossEntropy<float> p{.logits = data.x.data(),
+                              .targets = data.targets.data(),
+                              .ignore_index = -100,
+                              .label_smoothing = 0.1F,
+                              .loss = &loss,
+                              .dlogits = data.y.data(),
+                              .rows = data.rows,
+                              .vocab = data.vocab};
+  for (auto _ : state) cross_entropy(Device{}, p);
+  bench::set_rates(state, cost(p));
 }
 
 void softmax(benchmark::State& state) {
   Data data(state);
-  for (auto _ : state)
-    softmax_fwd(Device{}, {.x = data.x.data(), .y = data.y.data(), .rows = data.rows, .dim = data.vocab});
-  data.count(state);
+  const SoftmaxFwd<float> p{.x = data.x.data(), .y = data.y.data(), .rows = data.rows, .dim = data.vocab};
+  for (auto _ : state) softmax_fwd(Device{}, p);
+  bench::set_rates(state, cost(p));
 }
 
 BENCHMARK(loss_and_gradient)

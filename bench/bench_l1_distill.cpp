@@ -15,18 +15,19 @@ void distill(benchmark::State& state, void (*kernel)(const L1Distill<float>&)) {
   const auto teacher = bench::random_values(batch * dim, 2);
   std::vector<float> grad(student.size());
   float loss = 0;
+  const L1Distill<float> p{.student = student.data(),
+                           .teacher = teacher.data(),
+                           .loss = &loss,
+                           .dstudent = grad.data(),
+                           .batch = batch,
+                           .frames = frames,
+                           .dim = dim,
+                           .teacher_row_stride = 0};
   for (auto _ : state) {
-    kernel({.student = student.data(),
-            .teacher = teacher.data(),
-            .loss = &loss,
-            .dstudent = grad.data(),
-            .batch = batch,
-            .frames = frames,
-            .dim = dim,
-            .teacher_row_stride = 0});
+    kernel(p);
     benchmark::DoNotOptimize(loss);
   }
-  bench::set_rate(state, "GB/s", 8.0 * static_cast<double>(student.size()));
+  bench::set_rates(state, cost(p));
 }
 
 void sizes(benchmark::internal::Benchmark* b) {

@@ -41,7 +41,7 @@ void forward(benchmark::State& state, void (*kernel)(const LayerNormFwd<float>&)
   Data d(state);
   const LayerNormFwd<float> p = d.params(with_residual);
   for (auto _ : state) kernel(p);
-  bench::set_rate(state, "GB/s", (with_residual ? 16.0 : 8.0) * static_cast<double>(d.rows * d.dim));
+  bench::set_rates(state, cost(p));
 }
 
 void backward(benchmark::State& state, void (*kernel)(const LayerNormBwd<float>&)) {
@@ -61,7 +61,7 @@ void backward(benchmark::State& state, void (*kernel)(const LayerNormBwd<float>&
                               .rows = d.rows,
                               .dim = d.dim};
   for (auto _ : state) kernel(p);
-  bench::set_rate(state, "GB/s", 12.0 * static_cast<double>(d.rows * d.dim));
+  bench::set_rates(state, cost(p));
 }
 
 void sizes(benchmark::internal::Benchmark* b) {

@@ -1,10 +1,7 @@
 // The recurrent part of one LSTM layer, H = 512, T = 32.
-#include <benchmark/benchmark.h>
-
-#include <vector>
-
 #include "tensor/kernels/lstm.h"
-#include "tensor/random.h"
+
+#include "bench/common.h"
 
 namespace clipcap {
 namespace {
@@ -45,23 +42,19 @@ struct Data {
             .steps = steps,
             .hidden = hidden};
   }
-  void count(benchmark::State& state) const {
-    state.counters["FLOP/s"] = benchmark::Counter(8.0 * static_cast<double>(batch * steps * hidden * hidden),
-                                                  benchmark::Counter::kIsIterationInvariantRate);
-  }
 };
 
 void forward(benchmark::State& state) {
   Data data(state);
   for (auto _ : state) lstm_fwd(Device{}, data.fwd());
-  data.count(state);
+  bench::set_rates(state, cost(data.fwd()));
 }
 
 void backward(benchmark::State& state) {
   Data data(state);
   lstm_fwd(Device{}, data.fwd());
   for (auto _ : state) lstm_bwd(Device{}, data.bwd());
-  data.count(state);
+  bench::set_rates(state, cost(data.bwd()));
 }
 
 void sizes(benchmark::internal::Benchmark* bench) {

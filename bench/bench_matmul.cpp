@@ -80,13 +80,11 @@ double peak_flops() {
   return peak;
 }
 
-void report(benchmark::State& state, int64_t m, int64_t n, int64_t k) {
-  const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-  bench::set_rate(state, "GFLOP/s", flops);
-  if (m <= 8) bench::set_rate(state, "GB/s", 4.0 * static_cast<double>(n * k));
+void report(benchmark::State& state, const Matmul<float>& p) {
+  bench::set_rates(state, cost(p));
   if (peak_flops() > 0) {
     state.counters["fraction"] = benchmark::Counter(
-        flops / peak_flops() * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+        cost(p).flops / peak_flops() * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
   }
 }
 
@@ -114,7 +112,7 @@ void linear_forward(benchmark::State& state) {  // y = x W^T
       .a = d.x.data(), .b = d.w.data(), .c = d.y.data(), .m = d.m, .n = d.n, .k = d.k, .b_transposed = true};
   peak_flops();
   for (auto _ : state) matmul(kCpu, p);
-  report(state, d.m, d.n, d.k);
+  report(state, p);
 }
 
 void linear_backward_x(benchmark::State& state) {  // dx = dy W
@@ -122,7 +120,7 @@ void linear_backward_x(benchmark::State& state) {  // dx = dy W
   const Matmul<float> p{.a = d.y.data(), .b = d.w.data(), .c = d.x.data(), .m = d.m, .n = d.k, .k = d.n};
   peak_flops();
   for (auto _ : state) matmul(kCpu, p);
-  report(state, d.m, d.n, d.k);
+  report(state, p);
 }
 
 void linear_backward_w(benchmark::State& state) {  // dW = dy^T x
@@ -131,7 +129,7 @@ void linear_backward_w(benchmark::State& state) {  // dW = dy^T x
       .a = d.y.data(), .b = d.x.data(), .c = d.w.data(), .m = d.n, .n = d.k, .k = d.m, .a_transposed = true};
   peak_flops();
   for (auto _ : state) matmul(kCpu, p);
-  report(state, d.m, d.n, d.k);
+  report(state, p);
 }
 
 void packed_linear(benchmark::State& state) {
@@ -150,7 +148,7 @@ void packed_linear(benchmark::State& state) {
   matmul(kCpu, p);
   peak_flops();
   for (auto _ : state) matmul(kCpu, p);
-  report(state, d.m, d.n, d.k);
+  report(state, p);
 }
 
 void plain_reference(benchmark::State& state) {
@@ -158,7 +156,7 @@ void plain_reference(benchmark::State& state) {
   const Matmul<float> p{
       .a = d.x.data(), .b = d.w.data(), .c = d.y.data(), .m = d.m, .n = d.n, .k = d.k, .b_transposed = true};
   for (auto _ : state) reference::matmul(p);
-  report(state, d.m, d.n, d.k);
+  report(state, p);
 }
 
 void vit_shapes(benchmark::internal::Benchmark* b) {

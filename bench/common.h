@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "tensor/op.h"
 #include "tensor/random.h"
 
 namespace clipcap::bench {
@@ -16,10 +17,14 @@ inline std::vector<float> random_values(int64_t count, uint64_t seed) {
   return values;
 }
 
-/// `amount` a call, as a rate: FLOPs or bytes divided by 1e9.
-inline void set_rate(benchmark::State& state, const char* name, double amount) {
-  state.counters[name] = benchmark::Counter(amount * 1e-9 * static_cast<double>(state.iterations()),
-                                            benchmark::Counter::kIsRate);
+/// What one iteration costs (tensor/op.h), as rates in 1e9 a second.
+inline void set_rates(benchmark::State& state, const Cost& cost) {
+  const auto rate = [&](double amount) {
+    return benchmark::Counter(amount * 1e-9 * static_cast<double>(state.iterations()),
+                              benchmark::Counter::kIsRate);
+  };
+  if (cost.flops > 0) state.counters["GFLOP/s"] = rate(cost.flops);
+  state.counters["GB/s"] = rate(cost.bytes_read + cost.bytes_written);
 }
 
 }  // namespace clipcap::bench

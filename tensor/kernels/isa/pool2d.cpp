@@ -4,12 +4,6 @@
 #include "tensor/parallel.h"
 
 namespace clipcap::CLIPCAP_ISA {
-namespace {
-
-// The larger of the two, or the NaN of either.
-CLIPCAP_INLINE Vec max_or_nan(Vec largest, Vec v) { return select((v > largest) | (v != v), v, largest); }
-
-}  // namespace
 
 void max_pool2d(const MaxPool2d<float>& p) {
   // At least 1 each: tensor/kernels/pool2d.cpp refuses a window that fits nowhere.
@@ -28,12 +22,15 @@ void max_pool2d(const MaxPool2d<float>& p) {
       const float* picture = p.x + at / (out_h * out_w) * p.h * p.w * p.c;
       each_vector(p.c, [&](int64_t c, int64_t width) {
         Vec largest = load_width(picture + (row_begin * p.w + column_begin) * p.c + c, width);
+        VecInt nan = largest != largest;
         for (int64_t row = row_begin; row < row_end; ++row) {
           for (int64_t column = column_begin; column < column_end; ++column) {
-            largest = max_or_nan(largest, load_width(picture + (row * p.w + column) * p.c + c, width));
+            const Vec value = load_width(picture + (row * p.w + column) * p.c + c, width);
+            nan |= value != value;  // which max() may lose
+            largest = max(value, largest);
           }
         }
-        store_width(p.y + at * p.c + c, largest, width);
+        store_width(p.y + at * p.c + c, select(nan, broadcast(__builtin_nanf("")), largest), width);
       });
     }
   });

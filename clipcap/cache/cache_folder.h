@@ -1,5 +1,4 @@
-// What is kept between runs and where: the hashes of large files here, frame
-// features in data/feature_cache.h.
+// What is kept between runs and where: the hashes of large files here, features in data/feature_cache.h.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,5 @@
-// What captioning one clip costs, part by part. Nothing here is a formula: each part runs once, on zeros, and the
-// cost of every op that it calls is added up (tensor/op.h).
+// What captioning one clip costs, part by part. Nothing here is a formula: each part runs once, on zeros, and
+// the cost of every op that it calls is added up (tensor/op.h).
 #pragma once
 
 #include <string>

@@ -56,8 +56,8 @@ TEST_CASE("decoders: the sub-decoders too, attention over the memory by its rows
     // Keys and values of the memory: d x 2d a row and layer.
     CHECK(d.memory >= 2 * layers * m * 32 * 64);
     CHECK(d.memory < 1.1 * 2 * layers * m * 32 * 64);
-    // A token and layer: self-attention 4 d^2, cross-attention 2 d^2, the MLP 2 d hidden, and attention itself: 2 d
-    // for each position so far and each row of the memory; then the logits over 8 words.
+    // A token and layer: self-attention 4 d^2, cross-attention 2 d^2, the MLP 2 d hidden, and attention
+    // itself: 2 d for each position so far and each row of the memory; then the logits over 8 words.
     const double expected =
         2 * layers * (t * (6 * 32 * 32 + 2 * 32 * 48 + 2 * 32 * m) + 2 * 32 * t * (t + 1) / 2) +
         2 * t * 32 * 8;

@@ -93,6 +93,24 @@ TEST_CASE("a training checkpoint's weights are found under their key", "[tensor_
   CHECK(network.size() == 2);
 }
 
+TEST_CASE("names are UTF-8, short and met once", "[tensor_files]") {
+  TensorFile file;
+  const auto add = [&](const std::string& name) {
+    return message_of<InputError>([&] { detail::add_named_tensor(file, "x.pt", name, Tensor::zeros({1})); });
+  };
+  for (const char* good : {"a", "\xc3\xa9", "\xe2\x82\xac", "\xed\x9f\xbf", "\xee\x80\x80",
+                           "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", ""})
+    CHECK(add(good).empty());
+  CHECK(file.tensors.size() == 8);
+  // Cut, overlong, surrogates, beyond U+10FFFF, stray bytes.
+  for (const char* bad : {"\xc3", "\xe2\x82", "\xc0\x80", "\xe0\x80\x80", "\xf0\x80\x80\x80", "\xed\xa0\x80",
+                          "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\x80", "a\xff"})
+    CHECK(add(bad) == "x.pt: a tensor's name is not UTF-8");
+  CHECK(add("a") == "x.pt: two tensors are called \"a\"");
+  CHECK(add(std::string(1024, 'n')).empty());
+  CHECK(add(std::string(1025, 'n')).find("1025 bytes") != std::string::npos);
+}
+
 TEST_CASE("a prefix goes only where every name has it", "[tensor_files]") {
   std::map<std::string, Tensor> all{{"module.a", Tensor::zeros({1})}, {"module.b.c", Tensor::zeros({2})}};
   CHECK(strip_prefix(all, "module."));

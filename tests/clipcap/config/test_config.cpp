@@ -89,6 +89,29 @@ TEST_CASE("config: every key that is set is the one that changes, and survives p
   CHECK(changed > 30);
 }
 
+TEST_CASE("config: what is printed holds every value", "[config]") {
+  Config config = load_config("clips");
+  for (const char* assignment :
+       {"train.seed=77", "train.steps=12", "train.lr=0.125", "train.train_encoder=true", "loss.distill=3.5",
+        "loss.alpha=[1,2,3,4]", "loss.label_smoothing=0.25", "model.vis2text.final_activation=none",
+        "model.length.effect=11", "model.fusion.kind=conv1d", "data.split=mine",
+        "model.subdecoders=[\"effect\"]"})
+    set_config_key(config, assignment);
+  const Config read = parse_config(print_config(config), "printed");
+  CHECK(read.train.seed == 77);
+  CHECK(read.train.steps == 12);
+  CHECK(read.train.lr == 0.125);
+  CHECK(read.train.train_encoder);
+  CHECK(read.loss.distill == 3.5);
+  CHECK(read.loss.alpha == std::vector<double>{1, 2, 3, 4});
+  CHECK(read.loss.label_smoothing == 0.25);
+  CHECK(read.model.vis2text_activation == "none");
+  CHECK(read.model.effect_length == 11);
+  CHECK(read.model.fusion_kind == "conv1d");
+  CHECK(read.data.split == "mine");
+  CHECK(read.model.subdecoders == std::vector<std::string>{"effect"});
+}
+
 TEST_CASE("config: bounds are inclusive and errors name key, value and bound", "[config]") {
   CHECK(error_of("model.fusion.scales=3").empty());
   CHECK(error_of("model.fusion.scales=1").empty());

@@ -169,6 +169,20 @@ TEST_CASE("a folder's frames come in natural order", "[image]") {
   CHECK(message.find("frame2.png: ") != std::string::npos);
 }
 
+TEST_CASE("frames are ordered by their numbers, however many zeros stand before them", "[image]") {
+  const TemporaryFolder folder("image_zeros");
+  std::vector<std::string> expected;
+  for (int i = 1; i <= 40; ++i) {
+    const std::string number = std::to_string(i);
+    const std::string name = "f" + std::string(static_cast<size_t>(i * 7 % 4), '0') + number + ".png";
+    expected.push_back(name);
+    folder.write(name, kRgba);
+  }
+  std::vector<std::string> names;
+  for (const auto& path : list_frame_folder(folder.path())) names.push_back(path.filename().string());
+  CHECK(names == expected);
+}
+
 TEST_CASE("a single picture is a clip of one frame", "[image]") {
   const TemporaryFolder folder("image_single");
   int64_t width = 0;

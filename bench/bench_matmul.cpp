@@ -1,5 +1,5 @@
-// Products, with prepared weights and without, at the shapes of ViT-B/16 (one frame and eight) and of decode steps, as a fraction
-// of the FMA rate that a loop on registers reaches on the same threads.
+// Products, with prepared weights and without, at the shapes of ViT-B/16 (one frame and eight) and of decode
+// steps, as a fraction of the FMA rate that a loop on registers reaches on the same threads.
 #include <chrono>
 
 #include "bench/common.h"

@@ -4,8 +4,9 @@
 // Each device has one stream, and all work on it is in order. That is why memory may be handed to its next
 // user as soon as its last one has been launched, without waiting.
 //
-// Kernels run on the current device of the calling thread. An op makes its tensors' device the current one for the
-// length of the call (DeviceScope in tensor/op.h); outside of ops it is the one of the last allocation, at first 0.
+// Kernels run on the current device of the calling thread. An op makes its tensors' device the current one for
+// the length of the call (DeviceScope in tensor/op.h); outside of ops it is the one of the last allocation, at
+// first device 0.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // The index of the GPU: one line per op and element type. `OP(name, T)` says that the op `name`
-// (tensor/kernels/*.h) has a launcher name_cuda for params of T in some cuda/*.cu; a launcher with other arguments,
-// or none, does not link.
+// (tensor/kernels/*.h) has a launcher name_cuda for params of T in some cuda/*.cu; a launcher with other
+// arguments, or none, does not link.
 #include "cuda/register.h"
 
 #include "tensor/kernels/l1_distill.h"

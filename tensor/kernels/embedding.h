@@ -2,8 +2,8 @@
 //
 // Equation   y[i] = table[ids[i]];  dtable[v] = sum over i with ids[i] = v of dy[i]
 // Shapes     ids [N]; table, dtable [V,D]; y, dy [N,D].
-// Errors     the first id outside [0,V) is reported with its position (tensor/index_error.h); forward then writes
-//            zeros for such a position, backward leaves it out.
+// Errors     the first id outside [0,V) is reported with its position (tensor/index_error.h); forward then
+//            writes zeros for such a position, backward leaves it out.
 // Determinism bitwise for any thread count: a thread owns columns of the table and adds positions in order.
 // Cost       forward reads and writes 4ND bytes; backward writes 4VD and reads 4ND.
 #pragma once

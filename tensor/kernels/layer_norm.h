@@ -50,7 +50,7 @@ struct LayerNormBwd {
   int64_t dim = 0;
 };
 
-/// Eight operations an element: two for the mean, three for the variance, three to normalise, scale and shift.
+/// Eight operations an element: two for the mean, three for the variance, three to normalise and scale.
 template <class T>
 [[nodiscard]] Cost cost(const LayerNormFwd<T>& p) {
   const auto rows = static_cast<double>(p.rows);

@@ -1,5 +1,5 @@
-// A weight that many products or convolutions share, made ready once by the backend that runs them: reordered,
-// padded, or only copied. prepare_matmul and prepare_conv2d make them.
+// A weight that many products or convolutions share, made ready once by the backend that runs them:
+// reordered, padded, or only copied. prepare_matmul and prepare_conv2d make them.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,8 @@
 
 namespace clipcap {
 
-/// What stands inside is the backend's own affair: it finds its own class with dynamic_cast and refuses others.
+/// What stands inside is the backend's own affair: it finds its own class with dynamic_cast and
+/// refuses others.
 class PreparedWeight {
  public:
   PreparedWeight() = default;

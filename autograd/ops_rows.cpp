@@ -26,8 +26,12 @@ Variable bias_activation(const Variable& x, const Variable& bias, Activation act
   Tensor y = Tensor::empty(input.shape(), input.dtype(), input.device());
   visit_compute_dtype("bias_activation", input.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    const BiasActivationFwd<T> p{input.data<T>(), data_or_null<T>(offset), y.data<T>(),
-                                 rows_of(input),  input.dim(-1),           activation};
+    const BiasActivationFwd<T> p{.x = input.data<T>(),
+                                 .bias = data_or_null<T>(offset),
+                                 .y = y.data<T>(),
+                                 .rows = rows_of(input),
+                                 .dim = input.dim(-1),
+                                 .activation = activation};
     bias_activation_fwd(input.device(), p);
   });
   return make_result("bias_activation", y, {x, bias}, [=](const BackwardArgs& g) -> std::vector<Tensor> {
@@ -139,8 +143,12 @@ Variable dropout(const Variable& x, double p, Generator& generator) {
     Tensor y = Tensor::empty(source.shape(), source.dtype(), source.device());
     visit_compute_dtype("dropout", source.dtype(), [&](auto tag) {
       using T = decltype(tag);
-      const Dropout<T> params{source.data<T>(),      nullptr, y.data<T>(), source.numel(),
-                              static_cast<float>(p), seed,    stream};
+      const Dropout<T> params{.x = source.data<T>(),
+                              .y = y.data<T>(),
+                              .numel = source.numel(),
+                              .p = static_cast<float>(p),
+                              .seed = seed,
+                              .stream = stream};
       clipcap::dropout(source.device(), params);
     });
     return y;

@@ -135,6 +135,21 @@ TEST_CASE("loading without sharing gives the parameter memory of its own", "[mod
   CHECK(norm.bias.value().storage() != norm.weight.value().storage());
 }
 
+TEST_CASE("loading converts to the parameter's dtype and leaves a frozen one frozen", "[modules]") {
+  nn::LayerNorm norm(2);
+  norm.bias.set_requires_grad(false);
+  const Tensor wide = Tensor::from(std::vector<double>{1.5, -2.5}, {2});
+  for (const bool share : {false, true}) {
+    nn::load_state_dict(norm, {{"weight", wide}, {"bias", wide.to(DType::bf16)}}, "file", {.share = share});
+    for (const Variable& parameter : {norm.weight, norm.bias}) {
+      CHECK(parameter.dtype() == DType::f32);
+      CHECK(parameter.value().to_vector<float>() == std::vector<float>{1.5F, -2.5F});
+    }
+  }
+  CHECK(norm.weight.requires_grad());
+  CHECK_FALSE(norm.bias.requires_grad());
+}
+
 TEST_CASE("a packed module refuses to be saved or loaded, unless it is left out", "[modules]") {
   Generator generator(1);
   nn::EncoderLayer layer(8, 2, 12, Activation::gelu, 0.0, generator);

@@ -40,8 +40,7 @@ template <class... Parts>
 
 }  // namespace clipcap
 
-/// CHECK(x.dim() == 2, "linear: x is ", x.shape(), ", expected [N,D]"): throws Error when the condition is
-/// false.
+/// CHECK(x.rank() == 2, "linear: x is ", x.shape(), ", expected [N,D]"): throws Error unless the condition holds.
 #define CHECK(condition, ...)        \
   do {                               \
     if (!(condition)) [[unlikely]] { \

@@ -117,7 +117,9 @@ same(${work}/features.safetensors ${work}/again.safetensors)
 run(2 features ${clip} --data clips --out again.safetensors --frames 5)
 expect("again.safetensors: holds features of another")
 run(0 features ${clip} --data clips --out first.safetensors --frames 6 --shard 1/2)
+expect("first.safetensors: 2 clips")
 run(0 features ${clip} --data clips --out second.safetensors --frames 6 --shard 2/2)
+expect("second.safetensors: 3 clips")  # every clip in one shard, none in two
 run(2 features ${clip} --data clips --out third.safetensors --frames 6 --shard 3/2)
 # A run that was killed after two clips goes on from there.
 file(MAKE_DIRECTORY ${work}/resumed.safetensors.partial)

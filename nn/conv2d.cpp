@@ -34,6 +34,7 @@ Tensor Conv2d::forward(const Tensor& x, const Tensor& residual, const Run& run) 
     check_same_kind("Conv2d", x, residual);
     CHECK(residual.shape() == shape && residual.is_contiguous(), "Conv2d: residual is ", residual.shape(),
           "; expected ", shape, ", contiguous");
+    residual.check_writable("Conv2d: residual");
   }
   const Tensor y = residual.defined() ? residual : Tensor::empty(shape, x.dtype(), x.device());
   if (packed_) {

@@ -44,13 +44,6 @@ Tensor mean_pool(const Tensor& x) {
   return y;
 }
 
-// FLOPs of a convolution over a side x side picture; `side` becomes that of its output.
-double convolution_flops(const nn::Conv2d& convolution, int64_t& side) {
-  const Conv2dGeometry& g = convolution.geometry();
-  side = window_positions(side, g.kernel_h, g.stride, g.padding);
-  return 2.0 * static_cast<double>(g.weights()) * static_cast<double>(side * side);
-}
-
 const ResnetGeometry& checked(const ResnetGeometry& geometry) {
   for (const int64_t blocks : geometry.blocks) {
     CHECK_INPUT(blocks >= 1 && blocks <= kMaxResnetBlocks, "ResNet: ", blocks,
@@ -118,21 +111,6 @@ Variable Resnet::forward(const Variable& frames, const nn::Run& run) const {
     for (const Bottleneck& block : stage) x = block.forward(x, run);
   }
   return call.returns(Variable(mean_pool(x)));
-}
-
-double Resnet::flops_per_frame() const {
-  int64_t side = geometry_.resolution;
-  double total = convolution_flops(stem, side);
-  side = window_positions(side, kPool, kPoolStride, kPoolPadding);
-  for (const std::vector<Bottleneck>& stage : stages) {
-    for (const Bottleneck& block : stage) {
-      int64_t beside = side;
-      if (block.shortcut) total += convolution_flops(*block.shortcut, beside);
-      for (const nn::Conv2d* convolution : {&block.reduce, &block.spatial, &block.expand})
-        total += convolution_flops(*convolution, side);
-    }
-  }
-  return total;
 }
 
 void Resnet::visit(nn::Visitor& visitor) {

@@ -48,8 +48,6 @@ class Resnet : public ImageEncoder {
   [[nodiscard]] int64_t resolution() const override { return geometry_.resolution; }
   [[nodiscard]] int64_t feature_dim() const override { return 32 * geometry_.width; }
   [[nodiscard]] Preprocessing preprocessing() const override { return imagenet_preprocessing(resolution()); }
-  /// FLOPs of the convolutions for one frame, two for a multiply-add.
-  [[nodiscard]] double flops_per_frame() const;
   [[nodiscard]] bool trainable() const override { return false; }
   [[nodiscard]] const ResnetGeometry& geometry() const { return geometry_; }
   void visit(nn::Visitor& visitor) override;

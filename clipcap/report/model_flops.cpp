@@ -1,30 +1,16 @@
 #include "clipcap/report/model_flops.h"
 
-#include "tensor/op.h"
+#include "tensor/cost_counter.h"
 
 namespace clipcap {
 namespace {
 
-double counted = 0;
-
-void count(const OpCall& call, bool begin) {
-  if (begin) counted += call.cost.flops;
-}
-
 // FLOPs of the ops that `part` calls.
 template <class Part>
 double flops_of(Part&& part) {
-  struct Hooked {
-    OpHook before = op_hook;
-    Hooked() {
-      counted = 0;
-      op_hook = count;
-    }
-    ~Hooked() { op_hook = before; }
-  };
-  const Hooked hooked;
+  const CostCounter counter;
   part();
-  return counted;
+  return counter.total().flops;
 }
 
 Tensor all_valid(int64_t rows) { return valid_mask({static_cast<int32_t>(rows)}, rows); }

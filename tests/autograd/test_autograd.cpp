@@ -8,6 +8,7 @@
 #include "autograd/ops.h"
 #include "tensor/ops.h"
 #include "tests/compare.h"
+#include "tests/error_message.h"
 
 using namespace clipcap;
 
@@ -18,19 +19,6 @@ Variable scalar(double value) { return Variable(Tensor::full({1}, value, DType::
 Variable vector_of(std::vector<float> values) {
   const auto count = static_cast<int64_t>(values.size());
   return Variable(Tensor::from(values, {count}), true);
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

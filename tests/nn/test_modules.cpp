@@ -1,24 +1,13 @@
 // Module trees: names, tied and frozen parameters, loading, packing, initialisation.
+#include "nn/conv2d.h"
 #include "nn/lstm.h"
 #include "nn/transformer.h"
 #include "tests/compare.h"
+#include "tests/error_message.h"
 
 using namespace clipcap;
 
 namespace {
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 Tensor random(const Shape& shape, uint64_t seed) {
   return Tensor::from(testing::random_values<float>(shape.numel(), seed), shape);
@@ -343,4 +332,17 @@ TEST_CASE("freezing a module freezes what is below it", "[modules]") {
     INFO(parameter.name);
     CHECK(parameter.variable.grad().defined() == !parameter.name.starts_with("attention."));
   }
+}
+
+TEST_CASE("a convolution does not write its sum over borrowed memory", "[modules]") {
+  Generator generator(1);
+  nn::Conv2d convolution(2, 2, 1, generator, {.residual = true});
+  const Tensor x = Tensor::full({1, 1, 2, 2}, 1.0);
+  static const float numbers[4] = {1, 2, 3, 4};
+  const auto owner = std::make_shared<int>(0);
+  const Tensor borrowed = Tensor::view(std::make_shared<Storage>(numbers, sizeof numbers, owner),
+                                       {1, 1, 2, 2}, {4, 4, 2, 1}, 0, DType::f32);
+  const NoGrad guard;
+  CHECK(contains(message_of([&] { static_cast<void>(convolution.forward(x, borrowed)); }), "read-only"));
+  CHECK(convolution.forward(x, borrowed.clone()).shape() == x.shape());
 }

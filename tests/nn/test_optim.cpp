@@ -4,6 +4,7 @@
 #include "nn/optim.h"
 #include "tensor/ops.h"
 #include "tests/compare.h"
+#include "tests/error_message.h"
 
 using namespace clipcap;
 
@@ -11,19 +12,6 @@ namespace {
 
 Tensor random(const Shape& shape, uint64_t seed) {
   return Tensor::from(testing::random_values<float>(shape.numel(), seed), shape);
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 // Adds `value` to every element of the parameter's gradient.

@@ -6,11 +6,13 @@
 #include <stdexcept>
 #include <vector>
 
+#include "tensor/cost_counter.h"
 #include "tensor/kernels/copy.h"
 #include "tensor/kernels/layer_norm.h"
 #include "tensor/kernels/matmul.h"
 #include "tensor/ops.h"
 #include "tests/catch.h"
+#include "tests/error_message.h"
 #include "tests/temporary_folder.h"
 
 namespace clipcap {
@@ -117,7 +119,7 @@ TEST_CASE("op: an empty slot throws, says what there is, and runs nothing", "[op
     const std::string error = message_of<Error>([&] { op(where, TestParams<double>{&ran}); });
     INFO(error);
     for (const std::string& part : {std::string("lonely_op"), std::string("f64"), std::string(text),
-                                   std::string("cpu f32, cpu f64, emulated f32")})
+                                    std::string("cpu f32, cpu f64, emulated f32")})
       CHECK(error.find(part) != std::string::npos);
   }
   CHECK_THROWS_AS(op(kCpu, TestParams<bfloat16>{&ran}), Error);
@@ -210,6 +212,30 @@ TEST_CASE("op: the engine's own calls are seen with their true cost", "[op]") {
   }
   CHECK(seen.size() % 2 == 0);
   CHECK(names == std::set<std::string>{"convert", "matmul", "softmax_fwd", "strided_copy"});
+}
+
+TEST_CASE("op: a cost counter adds up what is called while it lives", "[op]") {
+  const Tensor a = Tensor::full({3, 4}, 1.0);
+  const Tensor b = Tensor::full({4, 5}, 1.0);
+  seen.clear();
+  op_hook = [](const OpCall& call, bool begin) { seen.push_back({call, begin}); };
+  {
+    const CostCounter counter;
+    CHECK(counter.total().flops == 0);
+    static_cast<void>(ops::matmul(a, b));
+    static_cast<void>(ops::matmul(a, b));
+    static_cast<void>(ops::add(a, a));
+    CHECK(counter.of("matmul").flops == 2 * 2 * 3 * 4 * 5);
+    CHECK(counter.of("binary").flops == 3 * 4);
+    CHECK(counter.of("lstm_fwd").flops == 0);
+    CHECK(counter.total().flops == 2 * 2 * 3 * 4 * 5 + 3 * 4);
+    CHECK(counter.total().bytes_written == 4 * (2 * 3 * 5 + 3 * 4));
+    CHECK_THROWS_AS(CostCounter(), Error);
+  }
+  CHECK(seen.empty());  // it stood in the hook's place, and has given it back
+  static_cast<void>(ops::add(a, a));
+  op_hook = nullptr;
+  CHECK(seen.size() == 2);
 }
 
 }  // namespace clipcap

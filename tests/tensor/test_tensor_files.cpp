@@ -9,6 +9,7 @@
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/damage.h"
+#include "tests/error_message.h"
 #include "tests/fuzz/zip_writer.h"
 #include "tests/temporary_folder.h"
 

@@ -7,6 +7,7 @@
 #include "clipcap/data/feature_extractor.h"
 #include "clipcap/data/feature_file.h"
 #include "clipcap/encoders/towers.h"
+#include "tests/error_message.h"
 #include "tests/golden_file.h"
 #include "tests/temporary_folder.h"
 

@@ -5,6 +5,7 @@
 
 #include "tensor/check.h"
 #include "tests/catch.h"
+#include "tests/error_message.h"
 #include "tests/temporary_folder.h"
 
 using namespace clipcap;
@@ -32,12 +33,6 @@ std::map<std::string, json> flat(const Config& config) {
 std::string error_of(const std::string& assignment) {
   Config config = load_config("clips");
   return message_of<InputError>([&] { set_config_key(config, assignment); });
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  INFO(text << " should contain " << part);
-  CHECK(text.find(part) != std::string::npos);
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace
@@ -115,30 +110,30 @@ TEST_CASE("config: what is printed holds every value", "[config]") {
 TEST_CASE("config: bounds are inclusive and errors name key, value and bound", "[config]") {
   CHECK(error_of("model.fusion.scales=3").empty());
   CHECK(error_of("model.fusion.scales=1").empty());
-  contains(error_of("model.fusion.scales=4"), "model.fusion.scales: 4 is above 3");
-  contains(error_of("model.fusion.scales=0"), "model.fusion.scales: 0 is below 1");
-  contains(error_of("model.fusion.scales=-9223372036854775808"), "is below 1");
-  contains(error_of("model.fusion.scales=18446744073709551615"), "is above 3");
-  contains(error_of("model.fusion.scales=1.5"), "expected an integer");
-  contains(error_of("model.fusion.scales=true"), "expected an integer");
+  check_contains(error_of("model.fusion.scales=4"), "model.fusion.scales: 4 is above 3");
+  check_contains(error_of("model.fusion.scales=0"), "model.fusion.scales: 0 is below 1");
+  check_contains(error_of("model.fusion.scales=-9223372036854775808"), "is below 1");
+  check_contains(error_of("model.fusion.scales=18446744073709551615"), "is above 3");
+  check_contains(error_of("model.fusion.scales=1.5"), "expected an integer");
+  check_contains(error_of("model.fusion.scales=true"), "expected an integer");
   CHECK(error_of("model.dropout=0").empty());
   CHECK(error_of("model.dropout=0.95").empty());
-  contains(error_of("model.dropout=0.96"), "model.dropout: 0.96 is outside [0, 0.95]");
-  contains(error_of("model.dropout=-0.01"), "is outside [0, 0.95]");
-  contains(error_of("train.train_encoder=1"), "expected true or false");
-  contains(error_of("model.fusion.kind=rnn"), "\"rnn\"; expected one of lstm, transformer, conv1d");
-  contains(error_of("loss.alpha=[1,1,1,-1]"), "four numbers from 0 on");
-  contains(error_of("loss.alpha=[1,1,1]"), "four numbers from 0 on");
-  contains(error_of("model.subdecoders=[\"effect\",\"effect\"]"), "each once");
-  contains(error_of("model.subdecoders=[\"cause\"]"), "each once");
-  contains(error_of("model.fusion=3"), "model.fusion: expected an object");
-  contains(error_of("model.fusoin.kind=lstm"), "did you mean \"model.fusion.kind\"?");
-  contains(error_of("train.lr"), "expected key=value");
-  contains(error_of("=1"), "expected key=value");
+  check_contains(error_of("model.dropout=0.96"), "model.dropout: 0.96 is outside [0, 0.95]");
+  check_contains(error_of("model.dropout=-0.01"), "is outside [0, 0.95]");
+  check_contains(error_of("train.train_encoder=1"), "expected true or false");
+  check_contains(error_of("model.fusion.kind=rnn"), "\"rnn\"; expected one of lstm, transformer, conv1d");
+  check_contains(error_of("loss.alpha=[1,1,1,-1]"), "four numbers from 0 on");
+  check_contains(error_of("loss.alpha=[1,1,1]"), "four numbers from 0 on");
+  check_contains(error_of("model.subdecoders=[\"effect\",\"effect\"]"), "each once");
+  check_contains(error_of("model.subdecoders=[\"cause\"]"), "each once");
+  check_contains(error_of("model.fusion=3"), "model.fusion: expected an object");
+  check_contains(error_of("model.fusoin.kind=lstm"), "did you mean \"model.fusion.kind\"?");
+  check_contains(error_of("train.lr"), "expected key=value");
+  check_contains(error_of("=1"), "expected key=value");
 }
 
 TEST_CASE("config: keys that must fit each other", "[config]") {
-  contains(error_of("model.heads=7"), "model.heads: 7 do not divide model.dim");
+  check_contains(error_of("model.heads=7"), "model.heads: 7 do not divide model.dim");
   Config config = load_config("msrvtt");
   CHECK(config.model.geometry.patch == 16);
   CHECK(config.model.text.embed == 512);
@@ -151,13 +146,13 @@ TEST_CASE("config: keys that must fit each other", "[config]") {
   CHECK(config.model.text.embed == 512);
   const std::string odd = message_of<InputError>(
       [] { (void)parse_config(R"({"model": {"encoder": {"resolution": 30, "patch": 16}}})", "file"); });
-  contains(odd, "model.encoder.resolution: 30 is not a multiple of the patch 16");
+  check_contains(odd, "model.encoder.resolution: 30 is not a multiple of the patch 16");
   const std::string trained = message_of<InputError>([] {
     (void)parse_config(R"({"model": {"encoder": "resnet152"}, "train": {"train_encoder": true}})", "file");
   });
-  contains(trained, "train.train_encoder");
+  check_contains(trained, "train.train_encoder");
   const std::string none = message_of<InputError>([] { (void)load_config("nowhere.json"); });
-  contains(none, "clips, msrvtt");
+  check_contains(none, "clips, msrvtt");
 }
 
 TEST_CASE("config: sub-decoders are kept in the model's order", "[config]") {

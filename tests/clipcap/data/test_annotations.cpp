@@ -9,6 +9,7 @@
 #include "tensor/check.h"
 #include "tests/catch.h"
 #include "tests/damage.h"
+#include "tests/error_message.h"
 #include "tests/temporary_folder.h"
 
 namespace clipcap {
@@ -45,10 +46,6 @@ std::string v2c_error(const std::string& text) {
   folder.write("videodatainfo.json", R"({"videos":[{"video_id":"video0"}],"sentences":[]})");
   folder.write("V2C_MSR-VTT_caption.json", text);
   return error_of(folder);
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "clipcap/encoders/encoder_file.h"
 #include "clipcap/media/video_writer.h"
 #include "tests/clipcap/training/small_data.h"
+#include "tests/error_message.h"
 
 namespace clipcap {
 namespace {

@@ -2,6 +2,7 @@
 // with zero rows past each clip's end.
 #include "clipcap/data/feature_extractor.h"
 #include "clipcap/encoders/towers.h"
+#include "tests/error_message.h"
 #include "tests/golden_file.h"
 #include "tests/temporary_folder.h"
 

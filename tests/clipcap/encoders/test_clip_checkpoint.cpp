@@ -5,6 +5,7 @@
 #include "clipcap/encoders/clip_checkpoint.h"
 #include "tensor/io/safetensors.h"
 #include "tests/catch.h"
+#include "tests/error_message.h"
 #include "tests/golden_file.h"
 #include "tests/temporary_folder.h"
 

@@ -10,6 +10,7 @@
 #include "tensor/check.h"
 #include "tests/catch.h"
 #include "tests/damage.h"
+#include "tests/error_message.h"
 #include "tests/temporary_folder.h"
 
 namespace clipcap {

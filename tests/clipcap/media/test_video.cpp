@@ -13,6 +13,7 @@
 #include "tensor/check.h"
 #include "tests/catch.h"
 #include "tests/damage.h"
+#include "tests/error_message.h"
 #include "tests/temporary_folder.h"
 
 namespace clipcap {
@@ -65,10 +66,6 @@ std::vector<int> first_numbers(int count) {
 
 std::string error_of(const std::filesystem::path& path) {
   return message_of<InputError>([&] { read_video(path, {}, [](int64_t, Image&&) {}); });
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 // One second of 8-bit silence at 8 kHz.

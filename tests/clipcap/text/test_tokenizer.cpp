@@ -20,6 +20,7 @@
 #include "tensor/check.h"
 #include "tests/catch.h"
 #include "tests/damage.h"
+#include "tests/error_message.h"
 #include "tests/temporary_folder.h"
 
 namespace clipcap {
@@ -91,13 +92,6 @@ double seconds(const std::function<void()>& work) {
 
 std::string load_error(const std::filesystem::path& path) {
   return message_of<InputError>([&] { static_cast<void>(ClipTokenizer::load(path)); });
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  INFO(text << " should contain " << part);
-  const bool found = text.find(part) != std::string::npos;
-  CHECK(found);
-  return found;
 }
 
 }  // namespace
@@ -254,15 +248,17 @@ TEST_CASE("character references, cases and spaces are Python's", "[tokenizer]") 
 
 TEST_CASE("wrong tokenizer files are named with their place", "[tokenizer]") {
   const TemporaryFolder folder("tokenizer_wrong");
-  contains(load_error(folder.path() / "absent.txt"), "absent.txt: no such file");
-  contains(load_error(folder.path()), "no tokenizer in this folder");
-  contains(load_error(folder.write("empty.txt", "")), "empty.txt: no merges");
-  contains(load_error(folder.write("a.txt", "heading\nt h\nth\n")), "a.txt: line 3: expected two symbols");
+  check_contains(load_error(folder.path() / "absent.txt"), "absent.txt: no such file");
+  check_contains(load_error(folder.path()), "no tokenizer in this folder");
+  check_contains(load_error(folder.write("empty.txt", "")), "empty.txt: no merges");
+  check_contains(load_error(folder.write("a.txt", "heading\nt h\nth\n")),
+                 "a.txt: line 3: expected two symbols");
   CHECK(load_error(folder.write("long.txt", "heading\na " + std::string(3'000'000, 'b'))).size() < 500);
-  contains(load_error(folder.write("b.txt", "heading\nt h\nt h\n")), "b.txt: token \"th\" has two ids");
-  contains(load_error(folder.write("c.txt", "heading\nt xyz\n")),
-           "c.txt: merge 1 (\"t\" and \"xyz\"): \"xyz\" is not a token");
-  contains(load_error(folder.write("merges.txt", "#version\n" + kMerges)), "vocab.json, which is not there");
+  check_contains(load_error(folder.write("b.txt", "heading\nt h\nt h\n")), "b.txt: token \"th\" has two ids");
+  check_contains(load_error(folder.write("c.txt", "heading\nt xyz\n")),
+                 "c.txt: merge 1 (\"t\" and \"xyz\"): \"xyz\" is not a token");
+  check_contains(load_error(folder.write("merges.txt", "#version\n" + kMerges)),
+                 "vocab.json, which is not there");
   const auto json_error = [&](const json& value) {
     return load_error(folder.write("tokenizer.json", value.dump()));
   };
@@ -271,39 +267,40 @@ TEST_CASE("wrong tokenizer files are named with their place", "[tokenizer]") {
   };
   json value = small_ids();
   value["th"] = 3;
-  contains(vocab_error(value), "vocab.json: [\"th\"]: id 3 is \"");
+  check_contains(vocab_error(value), "vocab.json: [\"th\"]: id 3 is \"");
   value["th"] = 1000;
-  contains(vocab_error(value), "no token has id 512");
+  check_contains(vocab_error(value), "no token has id 512");
   value["th"] = 4'000'000'000;
-  contains(vocab_error(value), "[\"th\"]: id 4000000000");
+  check_contains(vocab_error(value), "[\"th\"]: id 4000000000");
   value["th"] = -1;
-  contains(vocab_error(value), "[\"th\"]: found a negative number, expected an id");
+  check_contains(vocab_error(value), "[\"th\"]: found a negative number, expected an id");
   value["th"] = "x";
-  contains(vocab_error(value), "[\"th\"]: found a string, expected an id");
+  check_contains(vocab_error(value), "[\"th\"]: found a string, expected an id");
   value["th"] = json::object();
-  contains(vocab_error(value), "[\"th\"]: found an object, expected an id");
+  check_contains(vocab_error(value), "[\"th\"]: found an object, expected an id");
   value = small_ids();
   std::string twice = value.dump();
   twice.insert(1, "\"th\":512,");
-  contains(load_error(folder.write("vocab.json", twice)), "id 512 is \"th\" already");
+  check_contains(load_error(folder.write("vocab.json", twice)), "id 512 is \"th\" already");
   value.erase("<|endoftext|>");
-  contains(vocab_error(value), "no token <|endoftext|>");
+  check_contains(vocab_error(value), "no token <|endoftext|>");
   value = small_tokenizer_json(true);
   value["model"]["type"] = "WordPiece";
-  contains(json_error(value), "model.type is \"WordPiece\"");
+  check_contains(json_error(value), "model.type is \"WordPiece\"");
   value["model"]["type"] = "BPE";
   value["model"]["merges"][2] = {"a", "b", "c"};
-  contains(json_error(value), "[\"model\"][\"merges\"]");
+  check_contains(json_error(value), "[\"model\"][\"merges\"]");
   value["model"]["merges"][2] = "ab";
-  contains(json_error(value), "expected two symbols");
+  check_contains(json_error(value), "expected two symbols");
   value["model"]["merges"][2] = 7;
-  contains(json_error(value), "expected a merge");
+  check_contains(json_error(value), "expected a merge");
   value["model"].erase("merges");
-  contains(json_error(value), "no model.merges");
-  contains(load_error(folder.write("tokenizer.json", "{\"a\": 1")), "tokenizer.json: ");
-  contains(load_error(folder.write("tokenizer.json", "[1]")), "expected an object");
-  contains(load_error(folder.write("tokenizer.json", "{}")), "no vocabulary");
-  contains(load_error(folder.write("tokenizer.json", "{\"a\":" + std::string(1'000'000, '['))), "nested");
+  check_contains(json_error(value), "no model.merges");
+  check_contains(load_error(folder.write("tokenizer.json", "{\"a\": 1")), "tokenizer.json: ");
+  check_contains(load_error(folder.write("tokenizer.json", "[1]")), "expected an object");
+  check_contains(load_error(folder.write("tokenizer.json", "{}")), "no vocabulary");
+  check_contains(load_error(folder.write("tokenizer.json", "{\"a\":" + std::string(1'000'000, '['))),
+                 "nested");
   CHECK(
       load_error(folder.write("tokenizer.json", "{\"" + std::string(3'000'000, 'k') + "\": \"x\"}")).size() <
       500);
@@ -317,7 +314,8 @@ TEST_CASE("damaged and oversized tokenizer files", "[tokenizer]") {
     CHECK_FALSE(load_error(folder.write("cut.txt.gz", whole.substr(0, length))).empty());
   }
   // 64 MB of a line break in 64 kB, and lines that would be a good vocabulary but for their number.
-  contains(load_error(folder.write("bomb.txt.gz", gzip(std::string(64U << 20U, '\n')))), "bytes of text");
+  check_contains(load_error(folder.write("bomb.txt.gz", gzip(std::string(64U << 20U, '\n')))),
+                 "bytes of text");
   const std::string pair = small_ids().dump();
   const std::string one = small_tokenizer_json(true).dump();
   folder.write("pair/merges.txt", "#version: 0.2\n" + kMerges);

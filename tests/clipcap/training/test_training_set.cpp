@@ -2,6 +2,7 @@
 #include "clipcap/training/training_set.h"
 
 #include "tests/clipcap/training/small_data.h"
+#include "tests/error_message.h"
 
 namespace clipcap {
 namespace {

@@ -18,8 +18,8 @@ namespace {
 // Nobody else sees the tensor's memory.
 bool uniquely_owned(const Tensor& x) { return x.storage().use_count() == 1 && x.is_contiguous(); }
 
-// Adds into a node's pending gradient. In place only in memory of its own: a + b hands one tensor
-// to both inputs.
+// Adds into a node's pending gradient. In place only in memory of its own: a + b hands one tensor to both of
+// its inputs.
 void accumulate(Tensor& total, Tensor grad) {
   if (!total.defined()) {
     total = std::move(grad);

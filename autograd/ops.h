@@ -1,7 +1,7 @@
 // Differentiable operations. Each records a closure that stands right beside its forward in ops_*.cpp. They
-// live in clipcap::diff, so that the kernels' own names (clipcap::matmul, ...) stay free. Inputs are f32 or
-// f64 (f64 runs the oracle kernels: gradient checks). What an operation keeps for backward() is what the
-// wanted gradients need: a frozen weight does not keep its input in memory.
+// live in clipcap::diff, so that the kernels' own names (clipcap::matmul, ...) stay free. Inputs are f32, bf16
+// (losses and an LSTM's cells are then f32) or f64 (the oracle kernels: gradient checks). What an operation
+// keeps for backward() is what the wanted gradients need: a frozen weight does not keep its input in memory.
 #pragma once
 
 #include <span>
@@ -86,12 +86,12 @@ struct LstmOutput {
 [[nodiscard]] LstmOutput lstm(const Variable& x_gates, const Variable& w_hh, const Variable& h0,
                               const Variable& c0, const Tensor& lengths, bool reverse);
 
-// ---- losses (ops_loss.cpp) A loss over a part of a batch (a micro-batch, a rank's share) is divided by the
-// denominator of the whole, so that the parts' losses and gradients add up to the whole's.
+// ---- losses (ops_loss.cpp)
+// A loss over a part of a batch (a micro-batch, a rank's share) is divided by the denominator of the whole, so
+// that the parts' losses and gradients add up to the whole's.
 
-/// Label-smoothed cross-entropy, summed over counted rows and divided by `denominator` (0: their
-/// number); logits [...,V], targets i32 [...]. Rows whose target is `ignore_index` do not count; no
-/// counted row gives 0.
+/// Label-smoothed cross-entropy, summed over counted rows and divided by `denominator` (0: their number);
+/// logits [...,V], targets i32 [...]. Rows whose target is `ignore_index` do not count; no counted row gives 0.
 [[nodiscard]] Variable cross_entropy(const Variable& logits, const Tensor& targets, int32_t ignore_index,
                                      double label_smoothing, double denominator = 0);
 /// Masked L1 distillation (eq. 6): student [B,n,D], teacher [B,D] or [B,n,D] (no gradient), valid u8 [B,n]

@@ -186,8 +186,8 @@ Tensor attention_probabilities(const Tensor& q, const Tensor& k, const Attention
   const auto mask = [&](auto* score) {
     for (int64_t b = 0; b < scores.dim(0); ++b) {
       for (int64_t row = 0; row < rows; ++row) {
-        const int64_t last =
-            row % scores.dim(2) + options.causal_offset;  // key that a causal query may still see
+        // The last key that a causal query may still see.
+        const int64_t last = row % scores.dim(2) + options.causal_offset;
         for (int64_t j = 0; j < keys; ++j, ++score) {
           const bool hidden = attend_to != nullptr && attend_to[b * keys + j] == 0;
           if (hidden || (options.causal && j > last)) *score = -std::numeric_limits<double>::infinity();

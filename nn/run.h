@@ -34,8 +34,8 @@ class Observer {
   virtual void enter(const Module& module, const char* function, std::span<const Tensor> inputs);
   /// It ends; without outputs when it threw.
   virtual void leave(const Module& module, std::span<const Tensor> outputs);
-  /// Whether note() is to be called with values of this name, which are only worked
-  /// out then: "probabilities".
+  /// Whether note() is to be called with values of this name, which are only worked out then. Names:
+  /// "probabilities", an attention's weights [B,H,Tq,Tk].
   [[nodiscard]] virtual bool wants(std::string_view name) const;
   /// A value from within a call of `module`.
   virtual void note(const Module& module, std::string_view name, const Tensor& value);

@@ -164,8 +164,7 @@ std::shared_ptr<const FusionPlan> TemporalFusion::plan(const std::vector<int32_t
   return memory_->plan;
 }
 
-Variable TemporalFusion::forward(const Variable& v, const FusionPlan& plan, const nn::Run& run,
-                                 std::vector<Variable>* activations) const {
+Variable TemporalFusion::forward(const Variable& v, const FusionPlan& plan, const nn::Run& run) const {
   CHECK(v.value().rank() == 3 && plan.scales.size() == blocks.size() &&
             plan.scales[0].valid.shape() == Shape({v.dim(0), v.dim(1)}),
         "TemporalFusion: v is ", v.shape(), ", the plan is for rows ", plan.scales[0].valid.shape());
@@ -177,7 +176,6 @@ Variable TemporalFusion::forward(const Variable& v, const FusionPlan& plan, cons
     const FusionPlan::Scale& scale = plan.scales[s];
     if (s > 0) squeezed = diff::matmul(Variable(scale.squeeze), squeezed);
     const Variable fused = blocks[s].forward(squeezed, scale, run);
-    if (activations != nullptr) activations->push_back(fused);
     expanded.push_back(s == 0 ? fused : diff::matmul(Variable(scale.expand), fused));
   }
   const Variable joined = expanded.size() == 1 ? expanded[0] : diff::concat(expanded, 2);

@@ -70,17 +70,16 @@ class TemporalFusion : public nn::Module {
 
   TemporalFusion(const FusionOptions& options, Generator& generator);
   /// Masks and matrices for B clips of lengths[b] real frames in n rows. The last set of lengths is
-  /// remembered: clips of one length, the usual case, never ask for a second plan. Safe to call
-  /// from several threads.
+  /// remembered: clips of one length, the usual case, never ask for a second plan. Safe to call from several
+  /// threads at once.
   [[nodiscard]] std::shared_ptr<const FusionPlan> plan(const std::vector<int32_t>& lengths, int64_t n,
                                                        DType dtype) const;
-  /// v [B,n,d], `plan` of its lengths: f [B,n,d], zero rows past each length. When `activations` is given,
-  /// each scale's fused rows [B,n_s,d] are put there (for explain).
-  [[nodiscard]] Variable forward(const Variable& v, const FusionPlan& plan, const nn::Run& run,
-                                 std::vector<Variable>* activations = nullptr) const;
-  [[nodiscard]] Variable forward(const Variable& v, const std::vector<int32_t>& lengths, const nn::Run& run,
-                                 std::vector<Variable>* activations = nullptr) const {
-    return forward(v, *plan(lengths, v.dim(1), v.dtype()), run, activations);
+  /// v [B,n,d], `plan` of its lengths: f [B,n,d], zero rows past each length. An observer sees each scale's
+  /// fused rows [B,n_s,d] as what blocks.s gives back.
+  [[nodiscard]] Variable forward(const Variable& v, const FusionPlan& plan, const nn::Run& run) const;
+  [[nodiscard]] Variable forward(const Variable& v, const std::vector<int32_t>& lengths,
+                                 const nn::Run& run) const {
+    return forward(v, *plan(lengths, v.dim(1), v.dtype()), run);
   }
   void visit(nn::Visitor& visitor) override {
     visitor("blocks", blocks);

@@ -25,6 +25,7 @@ endforeach()
 # The rooms of clipcap/: a file includes its own room and rooms on lower floors. model.h and model_directory.h stand
 # outside the rooms, on a floor of their own.
 set(floor_terminal 0)
+set(floor_process 1)
 set(floor_text 1)
 set(floor_media 1)
 set(floor_cache 1)

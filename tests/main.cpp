@@ -6,9 +6,11 @@
 #else
 #define CATCH_CONFIG_RUNNER
 #endif
+#include "clipcap/process/interrupt.h"
 #include "tests/catch.h"
 
 int main(int argc, char** argv) {
+  clipcap::watch_signals();
   const int code = Catch::Session().run(argc, argv);
   using clipcap::testing::skipped_cases;
   if (skipped_cases > 0) std::cout << skipped_cases << " test cases were skipped" << std::endl;

@@ -1,5 +1,5 @@
 // The clipcap program: parses the subcommand, runs it, turns exceptions into exit codes.
-//   0 done;  1 anything that is not the user's fault;  2 wrong input, one line on stderr;  130 Ctrl-C.
+//   0 done;  1 anything that is not the user's fault;  2 wrong input, one line on stderr;  128+n signal n.
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "clipcap/process/interrupt.h"
 #include "tensor/check.h"
 #include "tools/command.h"
 
@@ -37,6 +38,7 @@ std::vector<std::string> reversed_arguments(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);
+  clipcap::watch_signals();
   CLI::App app{"CLIP4VideoCap: train a video captioner and caption with it.", "clipcap"};
   app.require_subcommand(1);
   app.footer("Run `clipcap COMMAND --help` for a command's options and an example.");
@@ -64,6 +66,9 @@ int main(int argc, char** argv) {
   } catch (const clipcap::InputError& error) {
     print_error(error.what());
     return 2;
+  } catch (const clipcap::Interrupted& interrupted) {
+    print_error(interrupted.what());
+    return 128 + interrupted.signal();
   } catch (const std::exception& error) {
     print_error(error.what());
     return 1;

@@ -8,6 +8,7 @@
 #include "clipcap/data/feature_extractor.h"
 #include "clipcap/data/feature_file.h"
 #include "clipcap/encoders/encoder_file.h"
+#include "clipcap/process/interrupt.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {
@@ -89,6 +90,7 @@ class Progress {
 };
 
 int run(const Options& options) {
+  const InterruptGuard guard;
   options.common.apply();
   const Shard shard = parse_shard(options.shard);
   Config config;
@@ -111,6 +113,7 @@ int run(const Options& options) {
   size_t ready = 0;
   size_t skipped = 0;
   for (const ClipEntry* entry : wanted) {
+    check_interrupted();
     if (progress.done().contains(entry->video_id)) {
       ++ready;
       continue;

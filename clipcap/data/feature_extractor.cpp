@@ -7,6 +7,7 @@
 #include "clipcap/data/feature_cache.h"
 #include "clipcap/encoders/preprocess.h"
 #include "clipcap/media/clip_source.h"
+#include "clipcap/process/interrupt.h"
 #include "tensor/io/npy.h"
 
 namespace clipcap {
@@ -30,6 +31,7 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
   Tensor pixels = Tensor::empty({config_.model.frames, 3, side, side});
   int64_t count = 0;
   load_clip(clip, sampling, [&](int64_t, Image&& image) {
+    check_interrupted();
     CHECK(count < config_.model.frames, clip.string(), ": more frames than asked for");
     preprocess(image, preprocessing,
                std::span<float>(pixels.host<float>() + static_cast<size_t>(count) * frame_size, frame_size));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "clipcap/data/feature_extractor.h"
+#include "clipcap/process/interrupt.h"
 
 namespace clipcap {
 
@@ -12,6 +13,7 @@ std::vector<Prediction> decode_split(const CaptionModel& model, const Vocabulari
   std::vector<Prediction> predictions;
   predictions.reserve(clips.size());
   for (size_t start = 0; start < clips.size(); start += options.clips_at_once) {
+    check_interrupted();
     const auto now = clips.subspan(start, std::min(options.clips_at_once, clips.size() - start));
     std::vector<Tensor> features;
     for (const ClipToDecode& clip : now) features.push_back(clip.features());

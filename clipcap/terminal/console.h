@@ -2,6 +2,7 @@
 // and a line never stand in each other's way, --quiet holds everywhere, and a reader that is gone is noticed.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -51,7 +52,7 @@ class Console {
   std::mutex mutex_;
   std::string bar_;  // as drawn
   bool quiet_ = false;
-  bool lost_ = false;
+  std::atomic<bool> lost_{false};
 };
 
 /// The console of this process: stderr. Bars where it is a terminal and TERM is not "dumb"; colour where

@@ -6,6 +6,7 @@
 #include "clipcap/cache/sha256.h"
 #include "clipcap/data/feature_cache.h"
 #include "clipcap/encoders/encoder_file.h"
+#include "clipcap/process/interrupt.h"
 #include "tensor/ops.h"
 
 namespace clipcap {
@@ -106,6 +107,7 @@ TeacherFeatures TeacherFeatures::load(const Teacher& teacher, const CaptionedCli
       // Which captions share a batch depends on nothing but the data, so the same run gets the same bits.
       std::vector<Tensor> parts;
       for (size_t at = 0; at < captions.size(); at += kCaptionsAtOnce) {
+        check_interrupted();
         const size_t end = std::min(captions.size(), at + kCaptionsAtOnce);
         parts.push_back(teacher.encode({captions.begin() + static_cast<std::ptrdiff_t>(at),
                                         captions.begin() + static_cast<std::ptrdiff_t>(end)}));

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "clipcap/encoders/encoder_file.h"
+#include "clipcap/process/interrupt.h"
 #include "clipcap/training/checkpoint_policy.h"
-#include "clipcap/training/interrupt.h"
 #include "clipcap/training/metrics_file.h"
 
 namespace clipcap {
@@ -140,6 +140,7 @@ int64_t Trainer::resume(const std::filesystem::path& directory) {
 }
 
 int train(const Config& config, const TrainOptions& options) {
+  const InterruptGuard guard;
   Config adopted = config;
   ClipFeatures ready = adopt_feature_files(adopted);
   const std::string encoder = adopt_encoder_file(adopted, "train");
@@ -168,7 +169,6 @@ int train(const Config& config, const TrainOptions& options) {
                static_cast<long long>(nn::parameter_count(trainer.model())));
   MetricsFile metrics(options.out / "metrics.jsonl", first);
   const CheckpointPolicy policy(adopted.train, first);
-  const InterruptGuard guard;
   const auto begin = Clock::now();
   auto reported = begin;
   double tokens = 0;
@@ -177,7 +177,7 @@ int train(const Config& config, const TrainOptions& options) {
     const StepReport report = trainer.step(step++);
     tokens += report.tokens;
     if (options.on_step) options.on_step(report);
-    const StepDuties duties = policy.after(step, guard.interrupted());
+    const StepDuties duties = policy.after(step, interrupted_by() != 0);
     if (duties.report) {
       const json line =
           metrics_line(report, trainer.model(), tokens / std::max(1e-9, seconds_since(reported)));
@@ -190,9 +190,10 @@ int train(const Config& config, const TrainOptions& options) {
     if (duties.evaluate) metrics.append(evaluation_line(trainer.evaluate(), step, adopted.data.eval_split));
     if (duties.checkpoint) trainer.save(options.out, step);
     if (duties.stop && step < adopted.train.steps) {
-      std::fprintf(stderr, "interrupted: saved at step %lld; go on with --resume\n",
-                   static_cast<long long>(step));
-      return 130;
+      const int signal = interrupted_by();
+      std::fprintf(stderr, "interrupted by %s: saved at step %lld; go on with --resume\n",
+                   interrupt_name(signal).c_str(), static_cast<long long>(step));
+      return 128 + signal;
     }
   }
   std::fprintf(stderr, "trained %lld steps in %.0f s: %s\n",

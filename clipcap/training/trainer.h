@@ -66,7 +66,7 @@ class Trainer {
 };
 
 /// Trains, writing `out` as model_directory.h describes; progress goes to stderr, one JSON line a report to
-/// out/metrics.jsonl. Returns 0, or 130 when Ctrl-C ended it (after saving).
+/// out/metrics.jsonl. Returns 0, or 128 + n when signal n ended it (after saving).
 int train(const Config& config, const TrainOptions& options);
 
 }  // namespace clipcap

@@ -1,6 +1,7 @@
 #include "clipcap/training/training_set.h"
 
 #include "clipcap/encoders/encoder_file.h"
+#include "clipcap/process/interrupt.h"
 
 namespace clipcap {
 namespace {
@@ -89,6 +90,7 @@ void TrainingSet::load_features(const CaptionedClips& clips, const FeatureExtrac
   if (features.size() == clips.size()) return;
   std::vector<Tensor> loaded;
   for (const CaptionedClips::Clip& clip : clips.clips()) {
+    check_interrupted();
     if (ready_.empty()) {
       CHECK_INPUT(!clip.file.empty(), "clip ", clip.video_id,
                   ": no video, frame folder or feature file was found for it");

@@ -54,7 +54,7 @@ endif()
 execute_process(COMMAND bash -c "set -m; '${clipcap}' train --config small.json --data clips --out stopped &
     while [ ! -s stopped/metrics.jsonl ]; do kill -0 $! || exit 1; sleep 0.01; done; kill -INT $!; wait $!"
   WORKING_DIRECTORY ${work} RESULT_VARIABLE code ERROR_VARIABLE err OUTPUT_QUIET)
-if(NOT code EQUAL 130 OR NOT err MATCHES "interrupted: saved at step")
+if(NOT code EQUAL 130 OR NOT err MATCHES "interrupted by SIGINT: saved at step")
   message(SEND_ERROR "Ctrl-C while training: exit ${code}, expected 130\n${err}")
 endif()
 run(0 caption --model stopped clips/videos/video0.mp4)

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "clipcap/media/ffmpeg.h"
@@ -75,49 +76,85 @@ class VideoReader {
     open();
   }
 
-  int64_t read(const FrameSampling& sampling, const FrameSink& sink) {
-    const std::vector<PacketTime> packets = index_packets();
-    const std::vector<int64_t> wanted = wanted_times(packets, sampling);
-    // A short clip gives each frame once, even where a packet shows none (VP8's hidden reference frames).
-    const bool each_once = static_cast<int64_t>(packets.size()) <= sampling.frames;
+  // All frames, or those of one span after another.
+  void index() {
+    packets_ = index_packets();
     rewind();
+    position_ = packets_.front().time;
+  }
+
+  // Packets that follow each other, shown until `end`.
+  struct Stretch {
+    std::span<const PacketTime> packets;
+    int64_t end;
+  };
+  [[nodiscard]] Stretch whole() const { return {packets_, packets_.back().time + last_duration(packets_)}; }
+  // Those that begin in [start, end), seconds since the first; or the one that is shown at `start`.
+  [[nodiscard]] Stretch between(double start, double end) const {
+    const auto at = [&](double seconds) {
+      const double ticks = std::clamp(seconds / seconds_per_tick(), 0.0, 0x1p60);
+      return first_time_ + static_cast<int64_t>(std::ceil(ticks - 1e-6));
+    };
+    const auto by_time = [](const PacketTime& packet, int64_t time) { return packet.time < time; };
+    auto first = std::lower_bound(packets_.begin(), packets_.end(), at(start), by_time);
+    auto last = std::lower_bound(first, packets_.end(), at(end), by_time);
+    if (first == last && first != packets_.begin()) last = first--;
+    return {{first, last}, std::min(at(end), whole().end)};
+  }
+
+  [[nodiscard]] double duration() const {
+    return static_cast<double>(whole().end - first_time_) * seconds_per_tick();
+  }
+
+  // The sampled frames of a stretch; stretches come in ascending order. Nothing that begins after it stands in.
+  int64_t read(const Stretch& stretch, const FrameSampling& sampling, const FrameSink& sink) {
+    const std::vector<int64_t> wanted = wanted_times(stretch, sampling);
+    // A short clip gives each frame once, even where a packet shows none (VP8's hidden reference frames).
+    const bool each_once = static_cast<int64_t>(stretch.packets.size()) <= sampling.frames;
+    const bool to_the_end = stretch.end >= whole().end;
+    int64_t given = 0;
     size_t next = 0;
-    int64_t position = packets.front().time;
     int64_t sought = 0;  // the key frame whose first frame is still to come
     int retries = 0;     // seeks left for the case that one leads too far
     while (next < wanted.size()) {
-      const int64_t key = key_before(packets, wanted[next]);
-      if (key > position && seekable_) {
-        seek(key);
-        sought = key;
-        retries = 2;
+      // The frame decoded last may be this stretch's first.
+      const bool held = holding_ && last_time_ >= wanted[next];
+      if (!held) {
+        const int64_t key = key_before(packets_, wanted[next]);
+        if (key > position_ && seekable_) {
+          seek(key);
+          sought = key;
+          retries = 2;
+        }
+        holding_ = decode_frame();
+        const int64_t time = holding_ ? frame_time() : 0;
+        if (retries > 0 && (!holding_ || time > wanted[next]) && sought > first_time_ && seekable_) {
+          // Some containers seek by decoding time, some have a key frame that does not decode: start
+          // one group earlier.
+          sought = key_before(packets_, sought - 1);
+          seek(sought);
+          position_ = std::max(position_, key);
+          --retries;
+          continue;
+        }
+        if (!holding_) break;
+        retries = 0;
+        position_ = std::max({position_, time, key});
+        if (time < wanted[next]) continue;
       }
-      const bool decoded = decode_frame();
-      const int64_t time = decoded ? frame_time() : 0;
-      if (retries > 0 && (!decoded || time > wanted[next]) && sought > packets.front().time && seekable_) {
-        // Some containers seek by decoding time, some have a key frame that does not decode: start
-        // one group earlier.
-        sought = key_before(packets, sought - 1);
-        seek(sought);
-        position = std::max(position, key);
-        --retries;
-        continue;
-      }
-      if (!decoded) break;
-      retries = 0;
-      position = std::max({position, time, key});
-      if (time < wanted[next]) continue;
       // Where the wanted frame itself did not decode, the first one after it stands in.
+      if (last_time_ >= stretch.end && !to_the_end) break;
       Image image = convert();
       size_t uses = 0;
-      while (next < wanted.size() && wanted[next] <= time) ++next, ++uses;
+      while (next < wanted.size() && wanted[next] <= last_time_) ++next, ++uses;
       if (each_once) uses = 1;
-      for (; uses > 1; --uses) sink(given_++, Image(image));
-      sink(given_++, std::move(image));
+      for (; uses > 1; --uses) sink(given++, Image(image));
+      sink(given++, std::move(image));
     }
-    CHECK_INPUT(given_ > 0, name_, ": no frame could be decoded (truncated or damaged video)");
-    return given_;
+    return given;
   }
+
+  [[nodiscard]] const std::string& name() const { return name_; }
 
  private:
   void open() {
@@ -218,8 +255,8 @@ class VideoReader {
   }
 
   // Times to show, ascending, each the time of a packet.
-  static std::vector<int64_t> wanted_times(const std::vector<PacketTime>& packets,
-                                           const FrameSampling& sampling) {
+  static std::vector<int64_t> wanted_times(const Stretch& stretch, const FrameSampling& sampling) {
+    const std::span<const PacketTime> packets = stretch.packets;
     const auto count = static_cast<int64_t>(packets.size());
     std::vector<int64_t> wanted;
     if (count <= sampling.frames || sampling.rule == FrameSampling::Rule::linspace) {
@@ -228,10 +265,7 @@ class VideoReader {
       return wanted;
     }
     const int64_t begin = packets.front().time;
-    const PacketTime& last = packets.back();
-    int64_t tail = last.duration;
-    if (tail <= 0) tail = std::max<int64_t>(1, (last.time - begin) / (count - 1));
-    const double span = static_cast<double>(last.time - begin + tail);
+    const double span = static_cast<double>(stretch.end - begin);
     for (int64_t i = 0; i < sampling.frames; ++i) {
       const double middle = (static_cast<double>(i) + 0.5) * span / static_cast<double>(sampling.frames);
       wanted.push_back(shown_at(packets, begin + static_cast<int64_t>(middle)));
@@ -239,13 +273,27 @@ class VideoReader {
     return wanted;
   }
 
-  static int64_t shown_at(const std::vector<PacketTime>& packets, int64_t time) {
+  // Of the last frame, which a container may leave out: as long as the others.
+  static int64_t last_duration(std::span<const PacketTime> packets) {
+    const PacketTime& last = packets.back();
+    if (last.duration > 0) return last.duration;
+    const auto gaps = static_cast<int64_t>(packets.size()) - 1;
+    return gaps > 0 ? std::max<int64_t>(1, (last.time - packets.front().time) / gaps) : 1;
+  }
+
+  [[nodiscard]] double seconds_per_tick() const {
+    if (!untimed_) return av_q2d(stream_->time_base);
+    const AVRational rate = av_guess_frame_rate(input_.get(), stream_, nullptr);
+    return rate.num > 0 && rate.den > 0 ? 1 / av_q2d(rate) : 0.04;
+  }
+
+  static int64_t shown_at(std::span<const PacketTime> packets, int64_t time) {
     const auto after = std::upper_bound(packets.begin(), packets.end(), time,
                                         [](int64_t t, const PacketTime& packet) { return t < packet.time; });
     return after == packets.begin() ? packets.front().time : std::prev(after)->time;
   }
 
-  static int64_t key_before(const std::vector<PacketTime>& packets, int64_t time) {
+  static int64_t key_before(std::span<const PacketTime> packets, int64_t time) {
     auto at = std::upper_bound(packets.begin(), packets.end(), time,
                                [](int64_t t, const PacketTime& packet) { return t < packet.time; });
     while (at != packets.begin()) {
@@ -266,6 +314,7 @@ class VideoReader {
       open();  // formats without seeking are read from their start again
     }
     last_time_ = first_time_ - 1;
+    holding_ = false;
   }
 
   void seek(int64_t time) {
@@ -276,6 +325,7 @@ class VideoReader {
     avcodec_flush_buffers(codec_.get());
     draining_ = false;
     last_time_ = time - 1;
+    holding_ = false;
   }
 
   // The next decodable frame into frame_; false at the end. Packets that do not decode are skipped.
@@ -408,7 +458,9 @@ class VideoReader {
   bool untimed_ = false;  // no usable times: frames are counted
   int64_t first_time_ = 0;
   int64_t last_time_ = -1;
-  int64_t given_ = 0;
+  std::vector<PacketTime> packets_;
+  int64_t position_ = 0;  // nothing before it is to be had without a seek
+  bool holding_ = false;  // frame_ is the frame of last_time_
 };
 
 }  // namespace
@@ -434,7 +486,30 @@ std::vector<int64_t> sample_indices(int64_t available, const FrameSampling& samp
 }
 
 int64_t read_video(const std::filesystem::path& path, const FrameSampling& sampling, const FrameSink& sink) {
-  return VideoReader(path).read(sampling, sink);
+  VideoReader reader(path);
+  reader.index();
+  const int64_t given = reader.read(reader.whole(), sampling, sink);
+  CHECK_INPUT(given > 0, path.string(), ": no frame could be decoded (truncated or damaged video)");
+  return given;
+}
+
+struct VideoSpans::Film : VideoReader {
+  using VideoReader::VideoReader;
+};
+
+VideoSpans::VideoSpans(const std::filesystem::path& path) : film_(std::make_unique<Film>(path)) {
+  film_->index();
+}
+
+VideoSpans::~VideoSpans() = default;
+
+double VideoSpans::duration() const { return film_->duration(); }
+
+int64_t VideoSpans::read(double start, double end, const FrameSampling& sampling, const FrameSink& sink) {
+  const int64_t given = film_->read(film_->between(start, end), sampling, sink);
+  CHECK_INPUT(given > 0, film_->name(), ": no frame could be decoded from second ", start, " to ", end,
+              " (damaged video)");
+  return given;
 }
 
 }  // namespace clipcap

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 
 #include "clipcap/media/image.h"
 
@@ -28,6 +29,28 @@ using FrameSink = std::function<void(int64_t index, Image&& image)>;
 /// Broken packets are skipped. Returns the number of frames given. InputError (no video stream, truncated,
 /// empty, not a video) names the file.
 int64_t read_video(const std::filesystem::path& path, const FrameSampling& sampling, const FrameSink& sink);
+
+/// A film that is opened and indexed once and then read span by span, in ascending order. Memory does not grow
+/// with the film but for the index (24 bytes a frame).
+class VideoSpans {
+ public:
+  /// Throws InputError as read_video.
+  explicit VideoSpans(const std::filesystem::path& path);
+  ~VideoSpans();
+  VideoSpans(const VideoSpans&) = delete;
+  VideoSpans& operator=(const VideoSpans&) = delete;
+
+  /// Seconds from the first frame to the end of the last.
+  [[nodiscard]] double duration() const;
+  /// Reads what read_video would give of a file that holds only the frames that begin in [start, end), seconds
+  /// since the first frame; where none begins there, the one that is shown. InputError where none of them can
+  /// be decoded. Spans may not go back.
+  int64_t read(double start, double end, const FrameSampling& sampling, const FrameSink& sink);
+
+ private:
+  struct Film;
+  std::unique_ptr<Film> film_;
+};
 
 /// 0-based indices of the frames taken from N frames by index: the middles rule for a constant
 /// rate, or linspace.

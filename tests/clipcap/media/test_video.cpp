@@ -161,6 +161,99 @@ TEST_CASE("a variable frame rate is read by time, not by count", "[video]") {
   }
 }
 
+TEST_CASE("a film is read span by span as if each were a file of its own", "[video]") {
+  const TemporaryFolder folder("video_spans");
+  struct Kind {
+    const char* name;
+    const char* codec;
+    int b_frames;
+  };
+  for (const Kind& kind : {Kind{"a.mp4", "mpeg4", 2}, Kind{"b.mkv", "mpeg4", 0}, Kind{"c.avi", "mpeg4", 2},
+                           Kind{"d.ts", "mpeg2video", 2}, Kind{"e.mp4", "libx264", 2},
+                           Kind{"f.h264", "libx264", 2}, Kind{"g.webm", "libvpx-vp9", 0}}) {
+    INFO(kind.name << " " << kind.codec);
+    const std::filesystem::path path = folder.path() / kind.name;
+    VideoWriterOptions options;
+    options.codec = kind.codec;
+    options.b_frames = kind.b_frames;
+    options.frames_per_second = 25;
+    try {
+      write_video(path, numbered_frames(110), options);
+    } catch (const Error& error) {
+      WARN("not tried: " << error.what());  // FFmpeg was built without this encoder
+      continue;
+    }
+    const auto span = [](VideoSpans& film, double start, double end, int64_t frames) {
+      std::vector<int> numbers;
+      const int64_t given =
+          film.read(start, end, {frames, FrameSampling::Rule::middles}, [&](int64_t index, Image&& image) {
+            CHECK(index == static_cast<int64_t>(numbers.size()));
+            numbers.push_back(number_of(image));
+          });
+      CHECK(given == static_cast<int64_t>(numbers.size()));
+      return numbers;
+    };
+    VideoSpans film(path);
+    CHECK(film.duration() == Approx(4.4).margin(0.002));
+    CHECK(span(film, 0, 1, 5) == std::vector<int>{2, 7, 12, 17, 22});
+    CHECK(span(film, 1, 2, 5) == std::vector<int>{27, 32, 37, 42, 47});
+    CHECK(span(film, 3, 4, 1) == std::vector<int>{87});  // a second left out
+    CHECK(span(film, 4, 5, 40) == std::vector<int>{100, 101, 102, 103, 104, 105, 106, 107, 108, 109});
+    VideoSpans finely(path);  // shorter than a frame: one that begins in it, or the one shown
+    CHECK(span(finely, 0, 0.03, 4) == std::vector<int>{0});
+    CHECK(span(finely, 0.05, 0.07, 4) == std::vector<int>{1});
+    CHECK(span(finely, 0.09, 0.11, 4) == std::vector<int>{2});
+    CHECK(span(finely, 0.11, 0.13, 4) == std::vector<int>{3});
+    VideoSpans whole(path);
+    CHECK(span(whole, 0, whole.duration(), 7) == numbers_in(path, 7));
+  }
+}
+
+TEST_CASE("a picture that stands still belongs to every span that shows it", "[video]") {
+  const TemporaryFolder folder("video_still_spans");
+  VideoWriterOptions options;
+  options.frames_per_second = 10;
+  options.timestamps = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 100, 101, 102};  // frame 9 stands for nine seconds
+  const std::filesystem::path path = folder.path() / "still.mkv";
+  write_video(path, numbered_frames(13), options);
+  VideoSpans film(path);
+  std::vector<std::vector<int>> spans;
+  for (int k = 0; k < 6; ++k) {
+    std::vector<int>& numbers = spans.emplace_back();
+    film.read(2.0 * k, 2.0 * k + 2, {4, FrameSampling::Rule::middles},
+              [&](int64_t, Image&& image) { numbers.push_back(number_of(image)); });
+  }
+  CHECK(spans == std::vector<std::vector<int>>{{2, 7, 9, 9}, {9}, {9}, {9}, {9}, {10, 11, 12}});
+}
+
+TEST_CASE("a span of which nothing can be decoded is named", "[video]") {
+  const TemporaryFolder folder("video_lost_span");
+  const std::filesystem::path whole = folder.path() / "whole.mp4";
+  VideoWriterOptions options;
+  options.frames_per_second = 25;
+  options.codec = "mpeg2video";  // groups of twelve
+  write_video(whole, numbered_frames(100), options);
+  std::string bytes = file_bytes(whole);
+  for (size_t i = bytes.size() * 2 / 5; i < bytes.size() * 3 / 5; ++i) bytes[i] = '\0';
+  const std::filesystem::path holed = folder.write("holed.mp4", bytes);
+  VideoSpans film(holed);
+  int read = 0;
+  std::string error;
+  for (int k = 0; k < 20; ++k) {
+    try {
+      film.read(0.2 * k, 0.2 * k + 0.2, {2, FrameSampling::Rule::middles}, [&](int64_t, Image&& image) {
+        CHECK(number_of(image) < 5 * k + 5);  // never a frame of a later span
+      });
+      ++read;
+    } catch (const InputError& failed) {
+      error = failed.what();
+    }
+  }
+  CHECK(read > 10);
+  CHECK(read < 20);
+  check_contains(error, "holed.mp4: no frame could be decoded from second ");
+}
+
 TEST_CASE("rotation and pixel shape are applied", "[video]") {
   const TemporaryFolder folder("video_rotation");
   // Upper left quarter white, the rest black.

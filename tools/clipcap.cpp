@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
   clipcap::tools::add_inspect(app, chosen);
   clipcap::tools::add_gradcheck(app, chosen);
   clipcap::tools::add_drawn_clips(app, chosen);
+  clipcap::tools::add_world(app, chosen);
   clipcap::tools::add_tokenize(app, chosen);
   clipcap::tools::add_train_tokenizer(app, chosen);
   try {

@@ -86,6 +86,10 @@ TEST_CASE("world: captions name their own event and actors, and no other", "[wor
   }
   CHECK(named_event("a red ball") == -1);
   CHECK(named_event("") == -1);
+  CHECK(named_event("a red ball pulls the box and puts an apple into the basket") ==
+        static_cast<int>(Event::put_in));
+  CHECK(named_event("a red ball puts an apple into the basket and pulls the box") ==
+        static_cast<int>(Event::put_in));
   Scene scene = scene_of(Event::give, 1);
   scene.setting.actor = {Shape::ball, Paint::red, false};
   scene.setting.other = {Shape::star, Paint::blue, false};
@@ -151,6 +155,8 @@ TEST_CASE("world: what happens, happens in its order", "[world]") {
       CHECK(side * (*push_end.box - *push_begin.box) > 0.2);
       const auto [pull_begin, pull_end] = ends(play(Event::pull));
       CHECK(side * (*pull_end.box - *pull_begin.box) < -0.2);
+      for (const Moment& moment : {push_begin, push_end, pull_begin, pull_end})
+        CHECK(side * (*moment.box - moment.actor.x) == Approx(0.24));
       const auto [race_begin, race_end] = ends(play(Event::overtake));
       CHECK(side * (race_begin.other->x - race_begin.actor.x) > 0.1);
       CHECK(side * (race_end.other->x - race_end.actor.x) < 0);

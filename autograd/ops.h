@@ -19,6 +19,8 @@ namespace clipcap::diff {
 [[nodiscard]] Variable mul(const Variable& a, const Variable& b);
 /// x * factor
 [[nodiscard]] Variable scale(const Variable& x, double factor);
+/// x * exp(log_factor), log_factor [1]: a learned temperature.
+[[nodiscard]] Variable scale_exp(const Variable& x, const Variable& log_factor);
 /// Sum and mean of all elements, shape [].
 [[nodiscard]] Variable sum(const Variable& x);
 [[nodiscard]] Variable mean(const Variable& x);
@@ -50,6 +52,8 @@ struct ResidualNorm {
 /// x + residual and its normalisation in one pass (a pre-LN block's joint).
 [[nodiscard]] ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const Variable& gamma,
                                           const Variable& beta, double eps);
+/// Rows over the last dimension divided by their 2-norm (tensor/kernels/l2_normalize.h).
+[[nodiscard]] Variable l2_normalize(const Variable& x);
 /// Inverted dropout: zero with probability p, the rest divided by 1 - p. p = 0 returns x and draws nothing.
 [[nodiscard]] Variable dropout(const Variable& x, double p, Generator& generator);
 /// Rows of table [V,D] by ids (i32): [..., D].

@@ -1,4 +1,5 @@
 // Arithmetic, shape and products.
+#include <cmath>
 #include <utility>
 
 #include "autograd/ops.h"
@@ -53,6 +54,22 @@ Variable scale(const Variable& x, double factor) {
   return make_result(
       "scale", ops::affine(x.value(), factor), {x},
       [factor](const BackwardArgs& g) -> std::vector<Tensor> { return {ops::affine(g[0], factor)}; });
+}
+
+Variable scale_exp(const Variable& x, const Variable& log_factor) {
+  CHECK(log_factor.value().numel() == 1, "scale_exp: log_factor is ", log_factor.shape(),
+        "; expected one number");
+  CHECK(log_factor.dtype() == x.dtype(), "scale_exp: x is ", x.dtype(), ", log_factor ", log_factor.dtype());
+  const double factor = std::exp(log_factor.value().item());
+  const Tensor y = ops::affine(x.value(), factor);
+  const Tensor kept = saved_for(log_factor, y);
+  const Shape shape = log_factor.shape();
+  return make_result("scale_exp", y, {x, log_factor}, [=](const BackwardArgs& g) -> std::vector<Tensor> {
+    Tensor dx, dlog;
+    if (g.wants(0)) dx = ops::affine(g[0], factor);
+    if (g.wants(1)) dlog = ops::sum_all(ops::mul(g[0], kept)).reshape(shape);
+    return {dx, dlog};
+  });
 }
 
 Variable sum(const Variable& x) {

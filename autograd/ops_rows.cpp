@@ -2,6 +2,7 @@
 #include "autograd/ops.h"
 #include "tensor/kernels/dropout.h"
 #include "tensor/kernels/embedding.h"
+#include "tensor/kernels/l2_normalize.h"
 #include "tensor/kernels/layer_norm.h"
 #include "tensor/ops.h"
 
@@ -131,6 +132,42 @@ ResidualNorm add_layer_norm(const Variable& x, const Variable& residual, const V
 
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps) {
   return add_layer_norm(x, Variable(), gamma, beta, eps).normalised;
+}
+
+Variable l2_normalize(const Variable& x) {
+  const Tensor source = x.value().contiguous();
+  CHECK(source.rank() >= 1, "l2_normalize: x has no dimension");
+  const int64_t dim = source.dim(-1);
+  const int64_t rows = rows_of(source);
+  Tensor y = Tensor::empty(source.shape(), source.dtype(), source.device());
+  Tensor norm = Tensor::empty({rows}, real_dtype(source.dtype()), source.device());
+  visit_compute_dtype("l2_normalize", source.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    L2NormalizeFwd<T> p{};
+    p.x = source.data<T>();
+    p.y = y.data<T>();
+    p.norm = norm.data<Real<T>>();
+    p.rows = rows;
+    p.dim = dim;
+    l2_normalize_fwd(source.device(), p);
+  });
+  return make_result("l2_normalize", y, {x},
+                     [y, norm, rows, dim](const BackwardArgs& g) -> std::vector<Tensor> {
+                       const Tensor dy = g[0].contiguous();
+                       Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
+                       visit_compute_dtype("l2_normalize", dy.dtype(), [&](auto tag) {
+                         using T = decltype(tag);
+                         L2NormalizeBwd<T> p{};
+                         p.y = y.data<T>();
+                         p.norm = norm.data<Real<T>>();
+                         p.dy = dy.data<T>();
+                         p.dx = dx.data<T>();
+                         p.rows = rows;
+                         p.dim = dim;
+                         l2_normalize_bwd(dy.device(), p);
+                       });
+                       return {dx};
+                     });
 }
 
 Variable dropout(const Variable& x, double p, Generator& generator) {

@@ -11,6 +11,7 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/embedding.h"
 #include "tensor/kernels/l1_distill.h"
+#include "tensor/kernels/l2_normalize.h"
 #include "tensor/kernels/layer_norm.h"
 #include "tensor/kernels/lstm.h"
 #include "tensor/kernels/matmul.h"
@@ -67,6 +68,8 @@ std::span<const OpInfo* const> all_ops() {
       &embedding_bwd,
       &embedding_fwd,
       &l1_distill,
+      &l2_normalize_bwd,
+      &l2_normalize_fwd,
       &layer_norm_bwd,
       &layer_norm_fwd,
       &lstm_bwd,

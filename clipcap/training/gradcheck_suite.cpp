@@ -186,6 +186,9 @@ std::vector<GradcheckCase> make_cases() {
                        return diff::l1_distill(v[0], teacher, mask({1, 1, 0, 1, 0, 0}, {2, 3}));
                      },
                      {input({2, 3, 5}, 1)}));
+  cases.push_back(op("l2_normalize", [](V v) { return diff::l2_normalize(v[0]); }, {input({2, 3, 5}, 1)}));
+  cases.push_back(
+      op("scale_exp", [](V v) { return diff::scale_exp(v[0], v[1]); }, {input({3, 5}, 1), input({1}, 2)}));
   using G = Generator&;
   const auto x = [](uint64_t seed) { return input({2, 3, 8}, seed); };
   cases.push_back(module(

@@ -68,6 +68,9 @@ TEST_CASE("bf16: rows", "[bf16]") {
     Generator generator(5);
     return diff::dropout(v[0], 0.4, generator);
   });
+  check_op({rounded({6, 300}, 6)}, [](const auto& v) { return diff::l2_normalize(v[0]); });
+  check_op({rounded({40, 30}, 6), rounded({1}, 7)},
+           [](const auto& v) { return diff::scale_exp(v[0], v[1]); });
   const Tensor ids = Tensor::from(std::vector<int32_t>(600, 1), {600});
   check_op({rounded({3, 5}, 7)}, [&](const auto& v) { return diff::embedding(ids, v[0]); });
 }

@@ -151,6 +151,7 @@ class VideoSpans::Film {
       if (tail <= 0)
         tail = count > 1 ? std::max<int64_t>(1, (times_.back() - times_.front()) / (count - 1)) : 1;
       end_ = times_.back() + tail;
+      if (counted_) spread_repeated();
     } else {
       double rate = told && spans > 0
                         ? static_cast<double>(times_.size()) / (static_cast<double>(spans) * unit_)
@@ -167,6 +168,18 @@ class VideoSpans::Film {
     }
     std::stable_sort(keys_.begin(), keys_.end(),
                      [](const Key& a, const Key& b) { return a.first < b.first; });
+  }
+
+  // Frames that claim the same moment share the time until the next one.
+  void spread_repeated() {
+    for (size_t begin = 0; begin < times_.size();) {
+      size_t after = begin + 1;
+      while (after < times_.size() && times_[after] == times_[begin]) ++after;
+      const int64_t room = (after < times_.size() ? times_[after] : end_) - times_[begin];
+      const auto run = static_cast<int64_t>(after - begin);
+      for (int64_t i = 1; i < run; ++i) times_[begin + static_cast<size_t>(i)] += i * room / run;
+      begin = after;
+    }
   }
 
   // Frames without times: 0, 1, 2, …

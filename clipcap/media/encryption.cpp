@@ -9,8 +9,8 @@
 namespace clipcap {
 namespace {
 
-// MP4: descends through the boxes that lead to the sample descriptions of the tracks, and looks at their types
-// (ISO/IEC 14496-12, 8.5.2; 8.12: "encv"). Some writers leave out what FFmpeg knows encryption by.
+// MP4: descends through the boxes that lead to the sample descriptions of the tracks, and looks at their
+// types (ISO/IEC 14496-12, 8.5.2; 8.12: "encv"). Some writers leave out what FFmpeg knows encryption by.
 bool has_protected_entry(std::FILE* file, int64_t begin, int64_t end, int depth) {
   for (int64_t at = begin; at + 8 <= end;) {
     std::array<uint8_t, 16> head{};
@@ -42,7 +42,8 @@ bool has_protected_entry(std::FILE* file, int64_t begin, int64_t end, int depth)
   return false;
 }
 
-// MPEG transport streams: two bits of a packet's header say that its payload is scrambled (ISO/IEC 13818-1, 2.4.3.2).
+// MPEG transport streams: two bits of a packet's header say that its payload is scrambled
+// (ISO/IEC 13818-1, 2.4.3.2).
 bool is_scrambled(std::FILE* file, int pid) {
   constexpr size_t kPacket = 188;
   constexpr size_t kMost = 20'000;  // about 4 MB of the file

@@ -77,8 +77,8 @@ Image FrameConverter::convert(const AVFrame& frame, AVRational aspect, const Ori
         width, height, static_cast<AVPixelFormat>(frame.format), wide, high, AV_PIX_FMT_RGB24,
         SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP, nullptr, nullptr, nullptr));
     CHECK_INPUT(scaler_ != nullptr, name_, ": pixel format ", frame.format, " cannot be converted");
-    // swscale's table is numbered as ISO/IEC 23091-2's matrix coefficients; what it lacks (YCgCo among it) and YCbCr
-    // that calls itself RGB is read as BT.601, by ffmpeg too.
+    // swscale's table is numbered as ISO/IEC 23091-2's matrix coefficients; what it lacks (YCgCo among it)
+    // and YCbCr that calls itself RGB is read as BT.601, by ffmpeg too.
     const int* coefficients =
         sws_getCoefficients(frame.colorspace == AVCOL_SPC_RGB ? SWS_CS_ITU601 : frame.colorspace);
     sws_setColorspaceDetails(scaler_.get(), coefficients, is_full_range(frame) ? 1 : 0, coefficients, 1, 0,

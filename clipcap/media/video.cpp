@@ -280,8 +280,8 @@ class VideoSpans::Film {
     return after == keys_.begin() ? after : std::prev(after);
   }
 
-  // Begins decoding at a key frame before the wanted one. Some containers lead too far, some packets are called key
-  // frames and are not: then one group earlier, and at last from the beginning of the film.
+  // Begins decoding at a key frame before the wanted one. Some containers lead too far, some packets are
+  // called key frames and are not: then one group earlier, and at last from the beginning of the film.
   bool seek_to(int64_t place) {
     auto key = key_before(place);
     sought_ = key->first;

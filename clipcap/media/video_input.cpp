@@ -154,8 +154,8 @@ void VideoInput::open_decoder() {
   draining_ = false;
 }
 
-// Reads through the file without decoding: times, durations and key frames of all packets of every video track, and of
-// these the film's are kept.
+// Reads through the file without decoding: times, durations and key frames of all packets of every video
+// track, and of these the film's are kept.
 void VideoInput::index() {
   std::vector<std::vector<VideoPacket>> packets;
   std::vector<bool> encrypted;
@@ -267,7 +267,8 @@ void VideoInput::restart(bool at_key) {
 }
 
 bool VideoInput::seek(const VideoPacket& key) {
-  // MPEG streams have no index: FFmpeg would guess a place from the times, but where the packet lies is known.
+  // MPEG streams have no index: FFmpeg would guess a place from the times, but where the packet
+  // lies is known.
   const char* container = input_->iformat->name;
   const bool by_position =
       key.position >= 0 && (std::strcmp(container, "mpegts") == 0 || std::strcmp(container, "mpeg") == 0);

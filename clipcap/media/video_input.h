@@ -1,5 +1,5 @@
-// FFmpeg's view of one video file: its tracks, the packets of the film among them, seeking, and decoding frame by
-// frame. Private to clipcap/media; what frames are taken is decided in video.cpp.
+// FFmpeg's view of one video file: its tracks, the packets of the film among them, seeking, and decoding
+// frame by frame. Private to clipcap/media; what frames are taken is decided in video.cpp.
 #pragma once
 
 #include <cstdio>
@@ -25,9 +25,9 @@ struct VideoPacket {
 
 class VideoInput {
  public:
-  /// Opens the file, chooses the film among its tracks and reads through all packets once; restart() or seek() comes
-  /// before the first frame. InputError names the file: not a video (and what it is instead), no film in it, encrypted,
-  /// no decoder.
+  /// Opens the file, chooses the film among its tracks and reads through all packets once; restart() or
+  /// seek() comes before the first frame. InputError names the file: not a video (and what it is instead), no
+  /// film in it, encrypted, no decoder.
   explicit VideoInput(const std::filesystem::path& path);
 
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -39,7 +39,8 @@ class VideoInput {
   [[nodiscard]] double frame_rate() const;
   /// False for containers that store no times: whatever times there are were made up while reading.
   [[nodiscard]] bool has_times() const;
-  /// Times may jump where parts were joined (MPEG streams): a long gap is a joint and not a frame that stands.
+  /// Times may jump where parts were joined (MPEG streams): a long gap is a joint and not a
+  /// frame that stands.
   [[nodiscard]] bool may_be_joined() const { return (input_->iformat->flags & AVFMT_TS_DISCONT) != 0; }
   /// Whether a key frame of this codec depends on nothing before it.
   [[nodiscard]] bool can_seek() const;
@@ -48,7 +49,8 @@ class VideoInput {
 
   /// Goes to the file's first packet, or the first key packet.
   void restart(bool at_key);
-  /// Goes to a key packet or somewhat before it; false if the container cannot. Packets are then skipped up to a key.
+  /// Goes to a key packet or somewhat before it; false if the container cannot. Packets are then skipped up
+  /// to a key.
   bool seek(const VideoPacket& key);
   /// Decodes the next frame; false at the end. Packets that do not decode are skipped.
   bool next_frame();

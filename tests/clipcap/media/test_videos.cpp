@@ -1,5 +1,6 @@
-// Videos as people have them against the frames that ffmpeg decodes of them (tools/fixtures/make_videos_golden.py), all
-// orientations of the display matrix, colour matrices, and spans of such films.
+// Videos as people have them against the frames that ffmpeg decodes of them
+// (tools/fixtures/make_videos_golden.py), all orientations of the display matrix, colour matrices, and spans
+// of such films.
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>

@@ -95,16 +95,30 @@ StateDict AdamW::state() const {
 }
 
 void AdamW::load_state(const StateDict& state, const std::string& source) {
-  for (Slot& slot : slots_) {
-    for (const auto& [prefix, target] : {std::pair{"m.", &slot.m}, std::pair{"v.", &slot.v}}) {
+  std::unordered_set<std::string> known;
+  for (const Slot& slot : slots_) {
+    known.insert("m." + slot.parameter.name);
+    known.insert("v." + slot.parameter.name);
+  }
+  for (const auto& [name, value] : state) {
+    CHECK_INPUT(known.contains(name), source, ": ", name, " is a moment of nothing that is trained now (",
+                state.size(), " moments in the file, ", known.size(), " expected)");
+  }
+  std::vector<Tensor> loaded;
+  for (const Slot& slot : slots_) {
+    for (const char* prefix : {"m.", "v."}) {
       const std::string name = prefix + slot.parameter.name;
       const auto found = state.find(name);
       CHECK_INPUT(found != state.end(), source, ": missing ", name);
-      CHECK_INPUT(found->second.shape() == target->shape() && found->second.dtype() == DType::f32, source,
+      CHECK_INPUT(found->second.shape() == slot.m.shape() && found->second.dtype() == DType::f32, source,
                   ": ", name, " is ", found->second.dtype(), ' ', found->second.shape(), ", expected f32 ",
-                  target->shape());
-      *target = found->second.clone();
+                  slot.m.shape());
+      loaded.push_back(found->second);
     }
+  }
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    slots_[i].m = loaded[2 * i].clone();
+    slots_[i].v = loaded[2 * i + 1].clone();
   }
 }
 

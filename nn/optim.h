@@ -31,6 +31,7 @@ class AdamW {
 
   /// First and second moments by parameter name ("m.…", "v.…") and the step count, for checkpoints.
   [[nodiscard]] StateDict state() const;
+  /// InputError beginning with `source` for what is missing, surplus or misshapen; nothing changes then.
   void load_state(const StateDict& state, const std::string& source);
   [[nodiscard]] int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }

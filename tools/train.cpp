@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "clipcap/training/trainer.h"
+#include "clipcap/training/training_run.h"
 #include "tensor/check.h"
 #include "tools/command.h"
 
@@ -45,6 +45,7 @@ void add_train(CLI::App& app, Action& chosen) {
   command->add_option("--data", options->train.data, "folder with videos, videodatainfo.json, V2C JSON");
   command->add_option("--out", options->train.out, "model directory to write");
   command->add_flag("--resume", options->train.resume, "go on from OUT/last");
+  command->add_flag("--overwrite", options->train.overwrite, "replace the run or model that is in OUT");
   command->add_option("--seed", options->seed, "the same as --set train.seed=N");
   command->add_flag("--print-config", options->print_config,
                     "print the whole configuration with comments, and end");

@@ -148,6 +148,8 @@ std::vector<Field> fields(Config& c) {
       field("loss.label_smoothing", c.loss.label_smoothing, 0.0, 0.99, "label smoothing of all text losses"),
       field("train.steps", c.train.steps, 1, kMany, "optimizer steps"),
       field("train.batch", c.train.batch, 1, 65536, "clips a step"),
+      field("train.accumulate", c.train.accumulate, 1, 65536,
+            "parts that a batch is computed in, one after the other: less memory, the same gradient"),
       field("train.lr", c.train.lr, 0.0, 10.0, "peak learning rate"),
       field("train.warmup", c.train.warmup, 0, kMany, "steps of linear warm-up"),
       field("train.lr_floor", c.train.lr_floor, 0.0, 1.0, "last learning rate, as a fraction of the peak"),
@@ -277,6 +279,9 @@ void finish_config(Config& config, const std::string& name) {
               ": model.fusion.heads: ", m.fusion_heads, " do not divide model.dim ", m.dim);
   CHECK_INPUT(m.encoder != "resnet152" || !config.train.train_encoder, name,
               ": train.train_encoder: ResNet-152 is for frozen features only; the ViTs can be trained");
+  CHECK_INPUT(config.train.accumulate <= config.train.batch, name,
+              ": train.accumulate: ", config.train.accumulate, " parts of a batch of ", config.train.batch,
+              " (train.batch)");
   if (m.encoder != "resnet152") m.text.embed = m.geometry.embed;
 }
 

@@ -55,6 +55,7 @@ struct TrainConfig {
   int64_t log_every = 20;
   int64_t seed = 1;
   int64_t min_count = 1;
+  int64_t accumulate = 1;  // micro-batches that a batch is computed in
   bool train_encoder = false;
   double encoder_lr_scale = 0.1;
 };

@@ -27,6 +27,7 @@ constexpr std::chrono::seconds kOneRequest{1};
 std::atomic<bool> watching{false};
 std::atomic<int> guards{0};
 std::atomic<int> noted{0};
+std::atomic<int> holds{0};
 
 [[noreturn]] void end_by(int signal) {
   std::signal(signal, SIG_DFL);
@@ -104,7 +105,11 @@ int interrupted_by() {
 
 Interrupted::Interrupted(int signal) : Error("interrupted by " + interrupt_name(signal)), signal_(signal) {}
 
+InterruptHold::InterruptHold() { ++holds; }
+InterruptHold::~InterruptHold() { --holds; }
+
 void check_interrupted() {
+  if (holds > 0) return;
   if (const int signal = interrupted_by(); signal != 0) throw Interrupted(signal);
 }
 

@@ -54,6 +54,15 @@ class Interrupted : public Error {
 /// that may take more than a second.
 void check_interrupted();
 
+/// While one is alive, check_interrupted throws nothing: for what has to be finished, such as a checkpoint.
+class InterruptHold {
+ public:
+  InterruptHold();
+  ~InterruptHold();
+  InterruptHold(const InterruptHold&) = delete;
+  InterruptHold& operator=(const InterruptHold&) = delete;
+};
+
 /// "SIGINT"; "a broken stderr" for SIGPIPE.
 [[nodiscard]] std::string interrupt_name(int signal);
 

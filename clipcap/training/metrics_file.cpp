@@ -18,6 +18,7 @@ MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t step) : path
       if (parsed.is_object() && parsed.contains("step") && parsed["step"].is_number_integer() &&
           parsed["step"] <= step) {
         kept += line + "\n";
+        if (parsed["step"] == step && parsed.contains("eval_split")) evaluated_ = true;
       }
     }
   }

@@ -1,6 +1,6 @@
-// Training from configuration to model directory. The parts: what is learnt from (training_set.h), what a
-// step sees (batch_source.h), when what is written (checkpoint_policy.h), how a run is judged (evaluation.h);
-// the loop is here.
+// What changes while training, and one step of it. The other parts: what is learnt from (training_set.h), what
+// a step sees (batch_source.h), when what is written (checkpoint_policy.h), how a run is judged (evaluation.h),
+// and the loop (training_run.h).
 #pragma once
 
 #include <filesystem>
@@ -23,14 +23,6 @@ struct StepReport {
   double tokens = 0;  // predicted by all decoders together
 };
 
-struct TrainOptions {
-  std::filesystem::path data;
-  std::filesystem::path out;
-  bool resume = false;
-  bool cache_features = true;
-  std::function<void(const StepReport&)> on_step;  // after every step
-};
-
 /// A model, its optimizer and its random numbers: everything that changes while training.
 class Trainer {
  public:
@@ -42,19 +34,29 @@ class Trainer {
 
   /// Loads what the set still lacks for this run; hours when all clips have to be encoded.
   void load_data(const TrainingSet::Progress& progress);
-  /// One optimizer step on global batch number `step`. Error when the loss is not finite.
+  /// One optimizer step on global batch number `step`, in train.accumulate shares of the batch. Error, which
+  /// names the step, the clips and the last good checkpoint, when the loss or the gradient is not finite;
+  /// Interrupted between two shares. Nothing has changed then.
   StepReport step(int64_t step);
   /// The evaluation split, captioned by the model as it is.
   [[nodiscard]] Evaluation evaluate() const;
 
-  /// Writes the model directory and, in last/, what resuming needs.
+  /// Writes the model directory and, in last/, what resuming needs; of step 0 only the latter. Only what can
+  /// be gone on from: Error, as from step(), and nothing written, when a weight or a moment is not finite, or
+  /// the loss on the next batch.
   void save(const std::filesystem::path& directory, int64_t step);
-  /// Goes on from last/ of a directory; returns the step.
-  int64_t resume(const std::filesystem::path& directory);
+  /// Writes the model alone, with the score that made it the best, into `directory` (made if need be).
+  void save_best(const std::filesystem::path& directory, const std::map<std::string, std::string>& notes);
+  /// Goes on from last/ of a directory, whose saved run this is.
+  void resume(const std::filesystem::path& directory, const TrainingState& state);
+  /// Of the data as loaded (data_digest.h).
+  [[nodiscard]] const std::map<std::string, std::string>& data() const { return data_; }
 
   [[nodiscard]] CaptionModel& model() { return *model_; }
 
  private:
+  [[noreturn]] void fail_diverged(int64_t step, const std::string& what) const;
+  void check_good(int64_t step);
   Config config_;
   TrainingSet& set_;
   bool cache_;
@@ -63,10 +65,8 @@ class Trainer {
   Generator dropout_;
   nn::AdamW optimizer_;
   std::unique_ptr<BatchSource> source_;
+  std::map<std::string, std::string> data_;
+  std::string last_good_;  // in words
 };
-
-/// Trains, writing `out` as model_directory.h describes; progress goes to stderr, one JSON line a report to
-/// out/metrics.jsonl. Returns 0, or 128 + n when signal n ended it (after saving).
-int train(const Config& config, const TrainOptions& options);
 
 }  // namespace clipcap

@@ -51,13 +51,14 @@ Vocabularies make_vocabularies(const Dataset& dataset, const Config& config) {
           choose(config.data.commonsense_vocabulary, commonsense)};
 }
 
-TrainingSet::TrainingSet(const Config& config, const std::filesystem::path& data, ClipFeatures ready)
+TrainingSet::TrainingSet(const Config& config, const std::filesystem::path& data, ClipFeatures ready,
+                         const Vocabularies* own)
     : identity_(identity_of(config)),
       features_name_(config.data.features),
       ready_(std::move(ready)),
       same_split_(config.data.split == config.data.eval_split) {
   const Dataset dataset = read_dataset(data, DatasetOptions{.v2c_splits = config.data.v2c_splits});
-  vocabularies_ = make_vocabularies(dataset, config);
+  vocabularies_ = own != nullptr ? *own : make_vocabularies(dataset, config);
   training_ = CaptionedClips(dataset, config.data.split, vocabularies_, config.model);
   CHECK_INPUT(training_.size() > 0, "training: the split \"", config.data.split, "\" has no captioned clips");
   if (!same_split_)

@@ -24,8 +24,10 @@ class TrainingSet {
 
   /// Reads the annotations of `data` and makes the vocabularies: seconds. `config` has adopted its feature
   /// and encoder files (adopt_feature_files, adopt_encoder_file); `ready` are the features of data.features.
-  /// InputError names file and place; among that, a split without captioned clips.
-  TrainingSet(const Config& config, const std::filesystem::path& data, ClipFeatures ready = {});
+  /// InputError names file and place; among that, a split without captioned clips. `own`: the vocabularies of
+  /// a run that goes on, instead of new ones; words that they lack are unknown words.
+  TrainingSet(const Config& config, const std::filesystem::path& data, ClipFeatures ready = {},
+              const Vocabularies* own = nullptr);
 
   /// Loads what a run of `config` needs and what is not there yet: frame features of both splits, from
   /// data.features or through `extractor` (none when the encoder is trained), and the teacher's features
@@ -41,6 +43,8 @@ class TrainingSet {
   [[nodiscard]] const CaptionedClips& training() const { return training_; }
   /// Of data.eval_split; empty when there is no such split.
   [[nodiscard]] const CaptionedClips& evaluation() const { return same_split_ ? training_ : evaluation_; }
+  /// Whether frame features of the training split are loaded: never when the encoder is trained.
+  [[nodiscard]] bool has_training_features() const { return !training_features_.empty(); }
   /// Features [n_b,d_v] of a clip; undefined when the encoder is trained.
   [[nodiscard]] const Tensor& training_features(size_t clip) const { return training_features_.at(clip); }
   [[nodiscard]] const Tensor& evaluation_features(size_t clip) const {

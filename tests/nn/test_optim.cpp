@@ -122,6 +122,10 @@ TEST_CASE("an optimizer that goes on from a saved state takes the same steps", "
   CHECK(all_values(resumed) == all_values(straight));
   saved.erase("v.up.weight");
   CHECK(contains(message_of([&] { after.load_state(saved, "file"); }), "file: missing v.up.weight"));
+  saved["v.up.weight"] = saved.at("m.up.weight");
+  saved["m.encoder.weight"] = Tensor::zeros({2});
+  CHECK(contains(message_of([&] { after.load_state(saved, "file"); }),
+                 "file: m.encoder.weight is a moment of nothing"));
 }
 
 TEST_CASE("weights that may only be read are an error, not a crash", "[optim]") {

@@ -14,7 +14,7 @@ namespace {
 using Steps = std::vector<int64_t>;
 
 struct Run {
-  Steps reports, evaluations, checkpoints;
+  Steps reports, records, evaluations, checkpoints;
   int64_t stopped = 0;
 };
 
@@ -24,6 +24,7 @@ Run follow(const TrainConfig& config, int64_t first, int64_t interrupted_at = -1
   for (int64_t step = first + 1; run.stopped == 0; ++step) {
     const StepDuties duties = policy.after(step, step == interrupted_at);
     if (duties.report) run.reports.push_back(step);
+    if (duties.record) run.records.push_back(step);
     if (duties.evaluate) run.evaluations.push_back(step);
     if (duties.checkpoint) run.checkpoints.push_back(step);
     if (duties.stop) run.stopped = step;
@@ -46,7 +47,8 @@ TEST_CASE("intervals, the first step and the last", "[checkpoint_policy]") {
   const Run run = follow(intervals(10, 4, 3, 5), 0);
   CHECK(run.reports == Steps{1, 4, 8, 10});
   CHECK(run.evaluations == Steps{3, 6, 9, 10});
-  CHECK(run.checkpoints == Steps{5, 10});
+  CHECK(run.records == run.reports);
+  CHECK(run.checkpoints == Steps{3, 5, 6, 9, 10});  // one before each evaluation too
   CHECK(run.stopped == 10);
 }
 
@@ -60,8 +62,9 @@ TEST_CASE("0 means never, but a run ends with a checkpoint", "[checkpoint_policy
 TEST_CASE("a resumed run keeps the intervals of the whole", "[checkpoint_policy]") {
   const Run run = follow(intervals(12, 5, 4, 6), 7);
   CHECK(run.reports == Steps{8, 10, 12});
+  CHECK(run.records == Steps{10, 12});  // metrics.jsonl is that of the whole
   CHECK(run.evaluations == Steps{8, 12});
-  CHECK(run.checkpoints == Steps{12});
+  CHECK(run.checkpoints == Steps{8, 12});
 }
 
 TEST_CASE("an interrupted run writes where it stops", "[checkpoint_policy]") {

@@ -1,6 +1,6 @@
 // The trainer: schedule and clipping reach the weights, what is to change changes and nothing else, a few
 // clips are learnt by heart, Ctrl-C and resuming give the run that was never interrupted.
-#include "clipcap/training/trainer.h"
+#include "clipcap/training/training_run.h"
 
 #include <unistd.h>
 

@@ -10,7 +10,7 @@ cmake --build "$root/build" --target clipcap
 out="${1:-$root/demo-out}"
 clipcap="$root/build/bin/clipcap"
 "$clipcap" drawn-clips --out "$out/clips" --clips 12
-"$clipcap" train --config clips --data "$out/clips" --out "$out/model"
+"$clipcap" train --config clips --data "$out/clips" --out "$out/model" --overwrite
 echo
 "$clipcap" caption --model "$out/model" "$out"/clips/videos/*.mp4
 echo

@@ -52,7 +52,8 @@ Shifted shift(const Tensor& tokens, const SpecialTokens& special) {
 // End-to-end training: all frames through the encoder, then back into one padded row of frames
 // a clip, [B,n,d_v].
 Variable encoded_frames(const ImageEncoder& encoder, const Batch& batch, const nn::Run& run) {
-  const Variable encoded = encoder.forward(Variable(batch.frames), run);
+  const Variable encoded =
+      batch.encoded.defined() ? batch.encoded : encoder.forward(Variable(batch.frames), run);
   const int64_t n = *std::max_element(batch.lengths.begin(), batch.lengths.end());
   std::vector<Variable> clips;
   int64_t at = 0;

@@ -47,6 +47,7 @@ struct Denominators {
 struct Batch {
   Tensor features;               // [B,n,d_v], zero rows past each length; or, to train the encoder too:
   Tensor frames;                 // [sum of lengths,3,R,R], the clips' frames one after the other
+  Variable encoded;              // [sum of lengths,d_v]: their features where they are computed apart
   std::vector<int32_t> lengths;  // B: real frames of each clip
   Tensor teacher;                // T_CLIP [B,e] or [B,n,e]; undefined when loss.distill = 0
   Tensor caption;                // i32 [B,L]

@@ -14,6 +14,9 @@ namespace {
 // Stream of the seed that dropout draws from.
 constexpr uint64_t kDropoutStream = 1ULL << 36;
 
+// Frames that are in the encoder at once while it is trained.
+constexpr int64_t kFramesAtOnce = 4;
+
 // Decay and moments for what is trained; an encoder that is trained too has a rate of its own.
 nn::AdamW make_optimizer(CaptionModel& model, const TrainConfig& config) {
   nn::set_requires_grad(*model.encoder, config.train_encoder);
@@ -50,7 +53,9 @@ StepReport Trainer::step(int64_t step) {
   try {
     for (int64_t share = 0; share < t.accumulate; ++share) {
       check_interrupted();
-      const Batch batch = source_->batch(step, share, t.accumulate);
+      Batch batch = source_->batch(step, share, t.accumulate);
+      if (batch.frames.defined())
+        batch.encoded = Variable(model_->encoder->encode(batch.frames), true);  // without history
       const Losses losses = model_->losses(batch, nn::Run{true, &dropout_});
       const double loss = losses.total.value().item();
       if (!std::isfinite(loss)) fail_diverged(step + 1, concat_text("the loss is ", loss));
@@ -64,6 +69,7 @@ StepReport Trainer::step(int64_t step) {
         report.tokens += batch.denominators.aspects[k];
       }
       losses.total.backward();
+      if (batch.frames.defined()) encoder_backward(batch);
     }
     report.grad_norm = optimizer_.grad_norm();
     if (!std::isfinite(report.grad_norm))
@@ -75,6 +81,21 @@ StepReport Trainer::step(int64_t step) {
   report.lr = nn::warmup_cosine(step, t.steps, t.warmup, t.lr, t.lr_floor);
   optimizer_.step(report.lr, nn::clip_factor(report.grad_norm, t.clip_norm));
   return report;
+}
+
+// A ViT keeps 120 MB of activations a frame, so the frames go through it a few at a time: once for their
+// features, and again for the gradient with what has come back to those (Chen et al. 2016, "Training Deep Nets
+// with Sublinear Memory Cost"). The encoder has no dropout, so both times are alike.
+void Trainer::encoder_backward(const Batch& batch) const {
+  const Tensor& gradient = batch.encoded.grad();
+  if (!gradient.defined()) return;
+  const int64_t count = batch.frames.dim(0);
+  for (int64_t start = 0; start < count; start += kFramesAtOnce) {
+    check_interrupted();
+    const int64_t now = std::min(kFramesAtOnce, count - start);
+    model_->encoder->forward(Variable(batch.frames.slice(0, start, now)), nn::Run{})
+        .backward(gradient.slice(0, start, now).contiguous());
+  }
 }
 
 void Trainer::fail_diverged(int64_t step, const std::string& what) const {

@@ -57,6 +57,7 @@ class Trainer {
  private:
   [[noreturn]] void fail_diverged(int64_t step, const std::string& what) const;
   void check_good(int64_t step);
+  void encoder_backward(const Batch& batch) const;
   Config config_;
   TrainingSet& set_;
   bool cache_;

@@ -84,6 +84,17 @@ endif()
 run(0 ${train} --out stopped --resume)
 same(${work}/first/model.safetensors ${work}/stopped/model.safetensors)
 
+# While clips are encoded: what is done is in the cache, the run begins where it was to begin.
+execute_process(COMMAND bash -c "export CLIPCAP_CACHE=cache-of-encoding; '${clipcap}' train --config small.json --data clips \\
+    --out encoding --set model.encoder.resolution=224 --set model.encoder.width=256 --set model.encoder.layers=4 &
+    while ! ls cache-of-encoding/features/*.safetensors; do kill -0 $! || exit 1; sleep 0.01; done; kill -HUP $!; wait $!"
+  WORKING_DIRECTORY ${work} RESULT_VARIABLE code ERROR_VARIABLE err OUTPUT_QUIET)
+if(NOT code EQUAL 129 OR NOT err MATCHES "interrupted by SIGHUP: saved at step [0-9]+; go on with --resume")
+  message(SEND_ERROR "SIGHUP while encoding: exit ${code}, expected 129\n${err}")
+endif()
+run(2 ${train} --out encoding)
+run(0 inspect encoding/last/checkpoint.safetensors)
+
 # The encoder trained too; token features as the teacher; other fusions; fewer sub-decoders.
 run(0 ${train} --out tuned --set train.steps=4 --set train.train_encoder=true)
 run(0 caption --model tuned clips/videos/video0.mp4)

@@ -241,6 +241,56 @@ TEST_CASE("train_encoder changes the encoder, at its own rate; without it the en
   CHECK(frozen.change(as_it_was, "fusion.") > 0.0);
 }
 
+TEST_CASE("an encoder that is trained a few frames at a time gets the gradient of all at once", "[trainer]") {
+  const TemporaryFolder folder("trainer");
+  testing::write_small_data(folder, numbered_clips(3), false);
+  const char* pictures[] = {"0-rgb.png", "0-grey.png", "0-palette.png"};
+  for (int clip = 0; clip < 3; ++clip) {
+    for (int frame = 0; frame < 2 + 2 * clip; ++frame) {  // 12 in all: the last ones are of clip 2 alone
+      const auto frames = folder.path() / "frames" / concat_text("clip", clip);
+      std::filesystem::create_directories(frames);
+      std::filesystem::copy_file(testing::golden_path("pictures") / pictures[(clip + frame) % 3],
+                                 frames / concat_text(frame, ".png"));
+    }
+  }
+  const std::vector<std::string> settings{"train.train_encoder=true", "train.batch=3", "model.frames=6",
+                                          "train.weight_decay=0", "train.clip_norm=0"};
+  const auto gradients = [](CaptionModel& model) {
+    std::map<std::string, std::vector<float>> result;
+    for (const nn::NamedParameter& parameter : nn::parameters(model)) {
+      if (parameter.variable.grad().defined())
+        result[parameter.name] = parameter.variable.grad().to_vector<float>();
+    }
+    return result;
+  };
+  Fixture at_once(folder, settings);
+  const FeatureExtractor extractor(*at_once.trainer->model().encoder, at_once.config, "");
+  BatchSource source(*at_once.set, at_once.config,
+                     [&](const std::filesystem::path& clip) { return extractor.frames(clip); });
+  const Batch batch = source.batch(0);
+  CHECK(batch.frames.dim(0) == 12);
+  at_once.trainer->model().losses(batch, {}).total.backward();
+  const auto expected = gradients(at_once.trainer->model());
+  for (const char* accumulate : {"train.accumulate=1", "train.accumulate=3"}) {
+    INFO(accumulate);
+    std::vector<std::string> own = settings;
+    own.push_back(accumulate);
+    Fixture in_parts(folder, own);
+    static_cast<void>(in_parts.trainer->step(0));
+    const auto found = gradients(in_parts.trainer->model());
+    REQUIRE(found.size() == expected.size());
+    size_t of_encoder = 0;
+    for (const auto& [name, gradient] : expected) {
+      INFO(name);
+      double largest = 0;
+      for (const float value : gradient) largest = std::max(largest, std::abs(static_cast<double>(value)));
+      CHECK(testing::max_error(found.at(name), gradient) <= 1e-4 * largest + 1e-6);
+      of_encoder += name.starts_with("encoder.") && largest > 0 ? 1 : 0;
+    }
+    CHECK(of_encoder > 10);
+  }
+}
+
 TEST_CASE("a few clips are learnt by heart", "[trainer]") {
   const TemporaryFolder folder("trainer");
   testing::write_small_data(

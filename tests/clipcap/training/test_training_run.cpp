@@ -16,6 +16,7 @@
 #include "tensor/io/safetensors.h"
 #include "tests/clipcap/training/small_data.h"
 #include "tests/error_message.h"
+#include "tests/source_dir.h"
 
 namespace clipcap {
 namespace {
@@ -142,12 +143,85 @@ TEST_CASE("an optimizer step is taken only with a finite gradient, and what is i
           "[training_run]") {
   Scene scene;
   CHECK(scene.train({"train.steps=2"}) == 0);
-  const auto before = files_of(scene.out);
-  // A weight that no loss is infinite for, but a gradient: f32's largest number, squared by the norm.
+  // Two matrices one after the other, huge and tiny: their product and the loss are as before, the gradient of
+  // the second is beyond f32.
+  const fs::path file = checkpoint_path(scene.out);
+  {
+    TensorFile read = read_safetensors(file);
+    std::map<std::string, Tensor> copies;
+    for (const auto& [name, values] : read.tensors) copies[name] = values.clone();
+    for (const auto& [name, factor] : {std::pair{"model.vis2text.first.weight", 1e37F},
+                                       std::pair{"model.vis2text.second.weight", 1e-37F}}) {
+      Tensor& weight = copies.at(name);
+      for (int64_t i = 0; i < weight.numel(); ++i) weight.host<float>()[i] *= factor;
+    }
+    write_safetensors(file, copies, read.metadata);
+  }
+  const std::string bytes = file_bytes(file);
+  const std::string message = message_of([&] { scene.resume({"train.steps=3", "loss.distill=1000000"}); });
+  check_contains(message, "step 3: the norm of the gradient is");
+  check_contains(message, "clip");
+  check_contains(message, "step 2");
+  CHECK((file_bytes(file) == bytes));
+}
+
+TEST_CASE("a moment that is not finite is not gone on from", "[training_run]") {
+  Scene scene;
+  CHECK(scene.train({"train.steps=2"}) == 0);
   poison(checkpoint_path(scene.out), "v.memory_type", std::numeric_limits<float>::max());
   CHECK(scene.resume({"train.steps=3"}) == 0);  // finite is good
   poison(checkpoint_path(scene.out), "m.memory_type", kInfinity);
   check_contains(message_of<InputError>([&] { scene.resume({"train.steps=4"}); }), "m.memory_type");
+}
+
+TEST_CASE("evaluating stops when the program is asked to end", "[training_run]") {
+  Scene scene;
+  const Config config = testing::small_training_config();
+  TrainingSet set(config, scene.folder.path());
+  Trainer trainer(config, set, false);
+  const InterruptGuard guard;
+  trainer.load_data({});
+  CHECK(trainer.evaluate().predictions.size() == 6);
+  interrupt_this_process();
+  CHECK_THROWS_AS(trainer.evaluate(), Interrupted);
+  const auto before = nn::state_dict(trainer.model()).at("memory_type").to_vector<float>();
+  CHECK_THROWS_AS(trainer.step(0), Interrupted);
+  CHECK(nn::state_dict(trainer.model()).at("memory_type").to_vector<float>() == before);
+  CHECK_NOTHROW(trainer.save(scene.out, 0));  // what has to be finished is
+  TrainingSet fresh(config, scene.folder.path());
+  Trainer other(config, fresh, false);
+  CHECK_THROWS_AS(other.load_data({}), Interrupted);
+}
+
+TEST_CASE("an evaluation that fails is a warning", "[training_run]") {
+  auto clips = numbered_clips(3);
+  clips[2].split = "validate";
+  Scene scene;
+  testing::write_small_data(scene.folder, clips, false);
+  fs::remove_all(scene.folder.path() / "features");
+  fs::create_directories(scene.folder.path() / "videos");
+  const auto picture = [&](int clip) {
+    return scene.folder.path() / "videos" / concat_text("clip", clip, ".png");
+  };
+  for (int clip = 0; clip < 3; ++clip)
+    fs::copy_file(testing::golden_path("pictures") / "0-rgb.png", picture(clip));
+  scene.options.on_step = [&](const StepReport& report) {
+    if (report.step == 2) fs::remove(picture(2));
+  };
+  CHECK(scene.train({"train.steps=4", "train.train_encoder=true", "train.eval_every=1",
+                     "data.eval_split=validate", "train.batch=2", "train.checkpoint_every=1"}) == 0);
+  CHECK(read_saved_run(scene.out).state.step == 4);
+  std::ifstream lines(scene.out / "metrics.jsonl");
+  int good = 0;
+  int failed = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const json parsed = json::parse(line);
+    good += parsed.contains("equal_to_reference") ? 1 : 0;
+    failed += parsed.contains("error") ? 1 : 0;
+  }
+  CHECK(good == 1);
+  CHECK(failed == 3);
+  CHECK(read_safetensors(scene.out / "best" / "model.safetensors").metadata.at("step") == "1");
 }
 
 TEST_CASE("what is not finite is neither loaded nor resumed", "[training_run]") {
@@ -248,7 +322,7 @@ TEST_CASE("keys that change what is computed are refused by name", "[training_ru
                       "train.log_every=2", "train.accumulate=2"}) == 0);
 }
 
-TEST_CASE("the best model is kept, and an evaluation that fails is only a warning", "[training_run]") {
+TEST_CASE("the model of the best evaluation is kept, the first of equals", "[training_run]") {
   Scene scene({{"one", 5, {{"a dog runs", {}}}}, {"two", 3, {{"a man plays the guitar", {}}}}});
   const std::vector<std::string> settings{"train.steps=60", "train.warmup=5",         "train.lr=1e-2",
                                           "loss.distill=0", "model.subdecoders=[]",   "train.eval_every=5",

@@ -54,6 +54,7 @@ Rows normalised(Rows rows) {
 Rows image_features(const Options& options, const ImageEncoder& encoder) {
   Config config;
   config.model.frames = 1;
+  config.encoder.weights = options.clip;
   const FeatureExtractor extractor(encoder, config, "");
   Rows rows;
   for (const std::string& image : options.images) rows.push_back(to_rows(extractor.features(image)).front());

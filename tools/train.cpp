@@ -1,10 +1,11 @@
 // clipcap train
-#include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "clipcap/training/training_run.h"
 #include "tensor/check.h"
 #include "tools/command.h"
+#include "tools/output.h"
 
 namespace clipcap::tools {
 namespace {
@@ -14,17 +15,17 @@ struct Options {
   std::string config = "msrvtt";
   std::vector<std::string> assignments;
   TrainOptions train;
-  int64_t seed = -1;
+  std::optional<uint64_t> seed;
   bool print_config = false;
   bool no_cache = false;
 };
 
 int run(const Options& options) {
-  Config config = load_config(options.config);
-  for (const std::string& assignment : options.assignments) set_config_key(config, assignment);
-  if (options.seed >= 0) set_config_key(config, "train.seed=" + std::to_string(options.seed));
+  std::vector<std::string> assignments = options.assignments;
+  if (options.seed) assignments.push_back("train.seed=" + std::to_string(*options.seed));
+  const Config config = load_config(options.config, assignments);
   if (options.print_config) {
-    std::fputs(print_config(config).c_str(), stdout);
+    print(print_config(config));
     return 0;
   }
   options.common.apply();
@@ -46,7 +47,8 @@ void add_train(CLI::App& app, Action& chosen) {
   command->add_option("--out", options->train.out, "model directory to write");
   command->add_flag("--resume", options->train.resume, "go on from OUT/last");
   command->add_flag("--overwrite", options->train.overwrite, "replace the run or model that is in OUT");
-  command->add_option("--seed", options->seed, "the same as --set train.seed=N");
+  command->add_option("--seed", options->seed, "the same as --set train.seed=N")
+      ->check(whole_number_to(1'000'000'000));
   command->add_flag("--print-config", options->print_config,
                     "print the whole configuration with comments, and end");
   command->add_flag("--no-cache", options->no_cache, "neither read nor write the feature cache");

@@ -4,6 +4,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "clipcap/config/config_effect.h"
+#include "clipcap/terminal/nearest.h"
 #include "tensor/check.h"
 #include "tensor/io/json_text.h"
 #include "tensor/io/mapped_file.h"
@@ -180,80 +182,143 @@ std::vector<Field> fields(Config& c) {
   };
 }
 
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t before = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = before;
-    }
-  }
-  return row[b.size()];
+// The key that was probably meant: the one that reads most alike, with or without its groups.
+std::string nearest_key(const std::vector<Field>& table, const std::string& typed) {
+  const bool grouped = typed.find('.') != std::string::npos;
+  const auto distance = [&](const Field& f) {
+    const size_t whole = edit_distance(f.key, typed);
+    return grouped ? whole : std::min(whole, edit_distance(f.key.substr(f.key.rfind('.') + 1), typed));
+  };
+  return std::min_element(table.begin(), table.end(),
+                          [&](const Field& a, const Field& b) { return distance(a) < distance(b); })
+      ->key;
 }
 
-void assign(std::vector<Field>& table, const std::string& key, const json& value, const std::string& name);
+// `given` collects the keys that were set.
+void assign(std::vector<Field>& table, const std::string& key, const json& value, const std::string& name,
+            std::vector<std::string>& given);
 
 void assign_members(std::vector<Field>& table, const std::string& prefix, const json& object,
-                    const std::string& name) {
+                    const std::string& name, std::vector<std::string>& given) {
   for (const auto& [key, value] : object.items())
-    assign(table, prefix.empty() ? key : prefix + "." + key, value, name);
+    assign(table, prefix.empty() ? key : prefix + "." + key, value, name, given);
 }
 
-void assign(std::vector<Field>& table, const std::string& key, const json& value, const std::string& name) {
+void assign(std::vector<Field>& table, const std::string& key, const json& value, const std::string& name,
+            std::vector<std::string>& given) {
   const bool group =
       std::any_of(table.begin(), table.end(), [&](const Field& f) { return f.key.starts_with(key + "."); });
   if (value.is_object() && group) {
-    if (key == "model.encoder") assign(table, key, json("custom"), name);
-    return assign_members(table, key, value, name);
+    if (key == "model.encoder") assign(table, key, json("custom"), name, given);
+    return assign_members(table, key, value, name, given);
   }
   for (Field& f : table) {
-    if (f.key == key) return f.set(value, name + ": " + key);
+    if (f.key != key) continue;
+    f.set(value, name + ": " + key);
+    given.push_back(key);
+    return;
   }
   if (group) fail_input(name, ": ", key, ": expected an object, found ", kind_of(value));
   const std::string begin = key.substr(0, 60);
-  const auto nearest = std::min_element(table.begin(), table.end(), [&](const Field& a, const Field& b) {
-    return edit_distance(a.key, begin) < edit_distance(b.key, begin);
-  });
-  fail_input(name, ": unknown key \"", begin, "\"; did you mean \"", nearest->key, "\"?");
+  fail_input(name, ": unknown key \"", begin, "\"; did you mean \"", nearest_key(table, begin), "\"?");
 }
 
-}  // namespace
-
-Config parse_config(const std::string& text, const std::string& name) {
-  Config config;
+std::vector<std::string> assign_text(Config& config, const std::string& text, const std::string& name) {
   const json parsed = parse_json(text, name, true);
   CHECK_INPUT(parsed.is_object(), name, ": expected an object, found ", kind_of(parsed));
   std::vector<Field> table = fields(config);
-  assign_members(table, "", parsed, name);
-  finish_config(config, name);
-  return config;
+  std::vector<std::string> given;
+  assign_members(table, "", parsed, name, given);
+  return given;
 }
 
-Config load_config(const std::string& source) {
-  for (const Preset& preset : presets()) {
-    if (source == preset.name) return parse_config(preset.text, source);
-  }
-  std::error_code error;
-  if (!std::filesystem::exists(source, error)) {
-    std::string names;
-    for (const Preset& preset : presets()) names += concat_text(names.empty() ? "" : ", ", preset.name);
-    fail_input(source, ": no such file, and no preset of that name (presets: ", names, ")");
-  }
-  return parse_config(read_text_file(source, 1 << 20), source);
-}
-
-void set_config_key(Config& config, const std::string& assignment) {
+std::vector<std::string> assign_one(Config& config, const std::string& assignment) {
   const size_t equals = assignment.find('=');
   CHECK_INPUT(equals != std::string::npos && equals > 0, "--set ", assignment, ": expected key=value");
   const std::string text = assignment.substr(equals + 1);
   json value = text;  // a bare word
   if (json::accept(text, true)) value = parse_json(text, "--set " + assignment.substr(0, equals), true);
   std::vector<Field> table = fields(config);
-  assign(table, assignment.substr(0, equals), value, "--set");
+  std::vector<std::string> given;
+  assign(table, assignment.substr(0, equals), value, "--set", given);
+  return given;
+}
+
+std::string text_of(const std::string& source) {
+  for (const Preset& preset : presets()) {
+    if (source == preset.name) return preset.text;
+  }
+  std::error_code error;
+  if (!std::filesystem::exists(source, error)) {
+    std::vector<std::string> names;
+    std::string list;
+    for (const Preset& preset : presets()) {
+      names.emplace_back(preset.name);
+      list += concat_text(list.empty() ? "" : ", ", preset.name);
+    }
+    const std::string nearest = nearest_name(source, names);
+    fail_input(source, ": no such file, and no preset of that name (presets: ", list, ")",
+               nearest.empty() ? "" : concat_text("; did you mean \"", nearest, "\"?"));
+  }
+  return read_text_file(source, 1 << 20);
+}
+
+json value_of(const Config& config, const std::string& key) {
+  Config copy = config;
+  for (const Field& f : fields(copy)) {
+    if (f.key == key) return f.get();
+  }
+  return nullptr;
+}
+
+// A file may leave a key without effect where that loses nothing: its value is the one in effect, or nobody's
+// choice. So may a file that lists every key, as --print-config and a model directory have them.
+void check_effect_of_file(const std::vector<std::string>& keys, const Config& written, const Config& finished,
+                          const Config& last, const std::string& name) {
+  Config defaults;
+  const bool whole = keys.size() >= fields(defaults).size() * 3 / 4;
+  for (const std::string& key : keys) {
+    const std::string why = why_without_effect(finished, key);
+    if (why.empty() || why_without_effect(last, key).empty()) continue;
+    const json value = value_of(written, key);
+    const bool filled = key.starts_with("model.encoder.") || key == "model.text.embed";  // by fill_config
+    if (filled ? value == value_of(finished, key) : whole || value == value_of(defaults, key)) continue;
+    fail_input(name, ": ", key, " has no effect: ", why);
+  }
+}
+
+}  // namespace
+
+Config parse_config(const std::string& text, const std::string& name) {
+  Config config;
+  static_cast<void>(assign_text(config, text, name));
+  finish_config(config, name);
+  return config;
+}
+
+Config load_config(const std::string& source, std::span<const std::string> assignments) {
+  Config written;
+  const std::vector<std::string> in_file = assign_text(written, text_of(source), source);
+  Config config = written;
+  std::vector<std::string> set;
+  for (const std::string& assignment : assignments) {
+    for (std::string& key : assign_one(config, assignment)) set.push_back(std::move(key));
+  }
+  fill_config(config);
+  for (const std::string& key : set) {
+    if (value_of(config, key) == "") continue;  // cleared
+    const std::string why = why_without_effect(config, key);
+    CHECK_INPUT(why.empty(), "--set ", key, " has no effect: ", why);
+  }
+  finish_config(config, assignments.empty() ? source : source + " with --set");
+  Config alone = written;
+  fill_config(alone);
+  check_effect_of_file(in_file, written, alone, config, source);
+  return config;
+}
+
+void set_config_key(Config& config, const std::string& assignment) {
+  static_cast<void>(assign_one(config, assignment));
   finish_config(config, "--set");
 }
 
@@ -264,9 +329,15 @@ VitGeometry named_geometry(const std::string& encoder) {
   return {224, 14, 1024, 24, 16, 768};
 }
 
-void finish_config(Config& config, const std::string& name) {
+void fill_config(Config& config) {
   ModelConfig& m = config.model;
   if (m.encoder.starts_with("vit-")) m.geometry = named_geometry(m.encoder);
+  if (m.encoder != "resnet152") m.text.embed = m.geometry.embed;
+}
+
+void finish_config(Config& config, const std::string& name) {
+  fill_config(config);
+  const ModelConfig& m = config.model;
   CHECK_INPUT(m.geometry.resolution % m.geometry.patch == 0, name,
               ": model.encoder.resolution: ", m.geometry.resolution, " is not a multiple of the patch ",
               m.geometry.patch);
@@ -282,7 +353,6 @@ void finish_config(Config& config, const std::string& name) {
   CHECK_INPUT(config.train.accumulate <= config.train.batch, name,
               ": train.accumulate: ", config.train.accumulate, " parts of a batch of ", config.train.batch,
               " (train.batch)");
-  if (m.encoder != "resnet152") m.text.embed = m.geometry.embed;
 }
 
 json config_to_json(const Config& config) {

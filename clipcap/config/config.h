@@ -93,14 +93,18 @@ struct Preset {
 };
 [[nodiscard]] std::span<const Preset> presets();
 
-/// `source`: a file, or a preset's name. InputError names the file and the key.
-[[nodiscard]] Config load_config(const std::string& source);
+/// `source`: a file, or a preset's name; then `assignments` such as "train.lr=1e-3", whose values are JSON or
+/// bare words. Values are checked against each other when all are in place. InputError names the file and the
+/// key; among that, keys that would have no effect (config_effect.h).
+[[nodiscard]] Config load_config(const std::string& source, std::span<const std::string> assignments = {});
 /// Text of a configuration file; `name` appears in errors.
 [[nodiscard]] Config parse_config(const std::string& text, const std::string& name);
-/// "train.lr=1e-3": the value is JSON, or a bare word.
+/// One assignment on top of a finished configuration, which is finished again.
 void set_config_key(Config& config, const std::string& assignment);
 /// Geometry of vit-b-16, vit-b-32, vit-l-14.
 [[nodiscard]] VitGeometry named_geometry(const std::string& encoder);
+/// What follows from other keys: the named encoder's geometry, the text feature's size.
+void fill_config(Config& config);
 /// Checks values against each other and fills what follows from them (the named encoder's geometry).
 void finish_config(Config& config, const std::string& name);
 

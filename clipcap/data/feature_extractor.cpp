@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "clipcap/data/feature_cache.h"
 #include "clipcap/encoders/preprocess.h"
 #include "clipcap/media/clip_source.h"
 #include "clipcap/process/interrupt.h"
+#include "clipcap/terminal/console.h"
 #include "tensor/io/npy.h"
 
 namespace clipcap {
@@ -21,6 +23,12 @@ FeatureExtractor::FeatureExtractor(const ImageEncoder& encoder, const Config& co
 }
 
 Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
+  return frames(clip, [&](const FrameSampling& sampling, const FrameSink& sink) {
+    (void)load_clip(clip, sampling, sink);
+  });
+}
+
+Tensor FeatureExtractor::frames(const std::filesystem::path& clip, const FrameReader& read) const {
   FrameSampling sampling;
   sampling.frames = config_.model.frames;
   sampling.rule =
@@ -30,7 +38,7 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
   const auto frame_size = static_cast<size_t>(3 * side * side);
   Tensor pixels = Tensor::empty({config_.model.frames, 3, side, side});
   int64_t count = 0;
-  load_clip(clip, sampling, [&](int64_t, Image&& image) {
+  read(sampling, [&](int64_t, Image&& image) {
     check_interrupted();
     CHECK(count < config_.model.frames, clip.string(), ": more frames than asked for");
     preprocess(image, preprocessing,
@@ -39,6 +47,24 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
   });
   CHECK_INPUT(count > 0, clip.string(), ": no frames");
   return pixels.slice(0, 0, count);
+}
+
+Tensor FeatureExtractor::features(const std::filesystem::path& clip, const FrameReader& read) const {
+  const Tensor pixels = frames(clip, read);
+  warn_of_random_encoder();
+  return encoder_.encode(pixels);
+}
+
+// Once a process, when a clip was read: it is about the model, not about the clip, and what is refused is
+// refused in one line.
+void FeatureExtractor::warn_of_random_encoder() const {
+  if (!config_.encoder.weights.empty() || config_.train.train_encoder) return;
+  static std::once_flag said;
+  std::call_once(said, [] {
+    log_warning(
+        "the image encoder is random (encoder.weights is empty): its features tell the training clips apart, "
+        "but say little about others");
+  });
 }
 
 Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
@@ -54,9 +80,14 @@ Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
   if (!cache_name_.empty()) {
     key = feature_cache_key(clip, cache_name_);
     const Tensor found = map_cached_features(key);
-    if (found.defined() && found.dim(1) == encoder_.feature_dim() && found.dim(0) > 0) return found.clone();
+    if (found.defined() && found.dim(1) == encoder_.feature_dim() && found.dim(0) > 0) {
+      warn_of_random_encoder();
+      return found.clone();
+    }
   }
-  const Tensor result = encoder_.encode(frames(clip));
+  const Tensor pixels = frames(clip);
+  warn_of_random_encoder();
+  const Tensor result = encoder_.encode(pixels);
   if (!key.empty()) store_cached_features(key, result);
   return result;
 }

@@ -7,6 +7,7 @@
 
 #include "clipcap/config/config.h"
 #include "clipcap/encoders/image_encoder.h"
+#include "clipcap/media/video.h"
 
 namespace clipcap {
 
@@ -18,10 +19,16 @@ class FeatureExtractor {
   /// Features [n_b,d_v] of a video file, a folder of frames, one picture, or a .npy of features; n_b <=
   /// model.frames. Throws InputError naming the file.
   [[nodiscard]] Tensor features(const std::filesystem::path& clip) const;
+  /// Features [n_b,d_v] of the frames that `read` gives for the sampling of the configuration, such as a span of
+  /// a film; never cached. Errors name the clip.
+  using FrameReader = std::function<void(const FrameSampling& sampling, const FrameSink& sink)>;
+  [[nodiscard]] Tensor features(const std::filesystem::path& clip, const FrameReader& read) const;
   /// Preprocessed frames [n_b,3,R,R] of a clip.
   [[nodiscard]] Tensor frames(const std::filesystem::path& clip) const;
 
  private:
+  [[nodiscard]] Tensor frames(const std::filesystem::path& clip, const FrameReader& read) const;
+  void warn_of_random_encoder() const;
   const ImageEncoder& encoder_;
   Config config_;
   std::string cache_name_;

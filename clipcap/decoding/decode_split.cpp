@@ -6,6 +6,16 @@
 #include "clipcap/process/interrupt.h"
 
 namespace clipcap {
+namespace {
+
+// FNV-1a.
+uint64_t name_hash(const std::string& name) {
+  uint64_t hash = 0xCBF29CE484222325;
+  for (const char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001B3;
+  return hash;
+}
+
+}  // namespace
 
 std::vector<Prediction> decode_split(const CaptionModel& model, const Vocabularies& vocabularies,
                                      std::span<const ClipToDecode> clips, const DecodeOptions& options) {
@@ -18,7 +28,11 @@ std::vector<Prediction> decode_split(const CaptionModel& model, const Vocabulari
     std::vector<Tensor> features;
     for (const ClipToDecode& clip : now) features.push_back(clip.features());
     const FeatureBatch batch = stack_features(features);
-    std::vector<ClipTexts> texts = describe_clips(model, batch.features, batch.lengths, options.search);
+    // A clip draws by its name, so that its text does not depend on the clips around it.
+    SearchOptions search = options.search;
+    search.draws.clear();
+    for (const ClipToDecode& clip : now) search.draws.push_back(name_hash(clip.video_id));
+    std::vector<ClipTexts> texts = describe_clips(model, batch.features, batch.lengths, search);
     for (size_t i = 0; i < now.size(); ++i) {
       const Hypothesis& caption = texts[i].caption;
       Prediction prediction{.video_id = now[i].video_id,

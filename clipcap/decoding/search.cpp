@@ -11,6 +11,7 @@ namespace clipcap {
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
+constexpr uint64_t kDrawBits = 20;  // a text draws fewer numbers than that
 
 // Log-probabilities [R,V] of the next word; pad and sos, which no text contains, are ruled out first.
 Tensor next_log_probabilities(const TextDecoder& decoder, const Variable& hidden, const Variable& table,
@@ -23,7 +24,13 @@ Tensor next_log_probabilities(const TextDecoder& decoder, const Variable& hidden
       if (id != tokens.eos && id >= 0 && id < vocab) at[r * vocab + id] = kNever;
     }
   }
-  return ops::softmax(logits, true);
+  Tensor log_probabilities = ops::softmax(logits, true);
+  const float* value = log_probabilities.host<float>();
+  for (int64_t i = 0; i < log_probabilities.numel(); ++i)
+    CHECK(!std::isnan(value[i]),
+          "decoding: the words' probabilities are not numbers: the model's weights or the ",
+          "clip's features are too large");
+  return log_probabilities;
 }
 
 int32_t draw(const float* log_probabilities, int64_t vocab, const SearchOptions& options,
@@ -62,7 +69,9 @@ std::vector<Hypothesis> one_row_a_clip(const TextDecoder& decoder, const Variabl
   std::vector<bool> ended(static_cast<size_t>(clips), false);
   std::vector<Tensor> states;
   std::vector<std::vector<uint8_t>> read;
-  Generator generator(options.seed);
+  std::vector<Generator> generators;
+  for (size_t b = 0; b < result.size(); ++b)
+    generators.emplace_back(options.seed, (options.draws.empty() ? b : options.draws[b]) << kDrawBits);
   const nn::Run run{.observer = options.observer};
   TextDecoder::State state = decoder.start(memory.rows, memory.valid, 1, run);
   for (int64_t step = 0; step < most; ++step) {
@@ -78,7 +87,7 @@ std::vector<Hypothesis> one_row_a_clip(const TextDecoder& decoder, const Variabl
     for (size_t b = 0; b < ended.size(); ++b) {
       if (ended[b]) continue;
       const float* chances = log_probabilities.host<float>() + static_cast<int64_t>(b) * vocab;
-      const int32_t word = options.sample ? draw(chances, vocab, options, generator) : best[b];
+      const int32_t word = options.sample ? draw(chances, vocab, options, generators[b]) : best[b];
       result[b].log_probability += chances[word];
       current[b] = word;
       ended[b] = word == tokens.eos;
@@ -208,6 +217,8 @@ std::vector<Hypothesis> search(const TextDecoder& decoder, const Variable& table
   CHECK(options.beam >= 1, "search: beam ", options.beam, "; expected at least 1");
   CHECK(!options.sample || (options.beam == 1 && options.temperature > 0),
         "search: sampling takes one beam and a temperature > 0");
+  CHECK(options.draws.empty() || static_cast<int64_t>(options.draws.size()) == memory.rows.dim(0),
+        "search: ", options.draws.size(), " streams of draws for ", memory.rows.dim(0), " clips");
   if (memory.rows.dim(0) == 0) return {};
   if (options.beam == 1) return one_row_a_clip(decoder, table, tokens, memory, options, hidden, hidden_valid);
   CHECK(hidden == nullptr, "search: hidden states are kept in greedy decoding only");

@@ -16,7 +16,9 @@ struct SearchOptions {
   double temperature = 1.0;  // of sampling
   int64_t top_k = 0;         // sample among the k likeliest words; 0 = all
   double top_p = 1.0;        // sample among the likeliest words that together reach p
-  uint64_t seed = 0;
+  uint64_t seed = 0;         // of sampling
+  /// One a clip: clips of the same number draw alike, whatever stands beside them. Empty: their places.
+  std::vector<uint64_t> draws{};
   nn::Observer* observer = nullptr;  // sees every module's calls
 };
 

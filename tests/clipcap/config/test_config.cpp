@@ -160,3 +160,83 @@ TEST_CASE("config: sub-decoders are kept in the model's order", "[config]") {
   set_config_key(config, R"(model.subdecoders=["attribute","intention"])");
   CHECK(config.model.subdecoders == std::vector<std::string>{"intention", "attribute"});
 }
+
+TEST_CASE("config: assignments are checked together, whatever their order", "[config]") {
+  const std::vector<std::string> in_order{"model.encoder.patch=20", "model.encoder.resolution=100"};
+  const std::vector<std::string> reversed{"model.encoder.resolution=100", "model.encoder.patch=20"};
+  CHECK(config_to_json(load_config("clips", in_order)) == config_to_json(load_config("clips", reversed)));
+  CHECK(load_config("clips", in_order).model.geometry.patch == 20);
+  CHECK(load_config("msrvtt", std::vector<std::string>{"model.encoder.width=64", "model.encoder=custom",
+                                                       "model.encoder.heads=4"})
+            .model.geometry.width == 64);
+  check_contains(
+      message_of<InputError>([] { (void)load_config("clips", std::vector<std::string>{"model.heads=7"}); }),
+      "clips with --set: model.heads: 7 do not divide");
+  // A file that needs them.
+  const TemporaryFolder folder("config_order");
+  const std::string file = folder.write("mine.json", R"({"model": {"dim": 100}})").string();
+  CHECK(load_config(file, std::vector<std::string>{"model.heads=4", "model.fusion.heads=4",
+                                                   "model.fusion.kind=transformer"})
+            .model.dim == 100);
+  CHECK(!message_of<InputError>([&] { (void)load_config(file); }).empty());
+}
+
+TEST_CASE("config: a key without effect is an error that says why", "[config]") {
+  const auto refused = [](const std::string& source, const std::vector<std::string>& assignments) {
+    return message_of<InputError>([&] { (void)load_config(source, assignments); });
+  };
+  check_contains(refused("msrvtt", {"model.encoder.resolution=64"}),
+                 "--set model.encoder.resolution has no effect: model.encoder is vit-b-16");
+  check_contains(refused("msrvtt", {"model.encoder.resolution=224"}), "has no effect");
+  check_contains(refused("clips", {"encoder.weights=clip.pt", "loss.distill=0", "model.encoder.width=64"}),
+                 "--set model.encoder.width has no effect: the file of encoder.weights");
+  check_contains(refused("clips", {"model.text.embed=64"}), "--set model.text.embed has no effect");
+  check_contains(refused("clips", {"model.text.width=64", "loss.distill=0"}), "loss.distill is 0");
+  check_contains(refused("clips", {"loss.distill=0", "loss.distill_target=tokens"}), "loss.distill is 0");
+  check_contains(refused("clips", {"loss.distill=0", "encoder.tokenizer=t"}), "loss.distill is 0");
+  check_contains(refused("clips", {"encoder.tokenizer=t"}), "--set encoder.tokenizer has no effect");
+  check_contains(refused("clips", {"model.fusion.heads=4"}), "not transformer");
+  check_contains(refused("clips", {"model.fusion.kind=conv1d", "model.fusion.bidirectional=true"}),
+                 "not lstm");
+  check_contains(refused("clips", {"model.subdecoders=[]", "model.subdecoder.layers=1"}), "is empty");
+  check_contains(refused("clips", {R"(model.subdecoders=["effect"])", "model.length.intention=9"}),
+                 "intention is not among model.subdecoders");
+  check_contains(refused("clips", {"train.encoder_lr_scale=1"}), "train.train_encoder is false");
+  // Keys that others make effective, and keys of the file that --set took their effect from.
+  for (const std::vector<std::string>& good : std::vector<std::vector<std::string>>{
+           {"model.fusion.kind=transformer", "model.fusion.heads=4"},
+           {"train.train_encoder=true", "train.encoder_lr_scale=1"},
+           {"encoder.weights=clip.pt", "encoder.tokenizer=t"},
+           {"loss.distill=0"},
+           {"model.subdecoders=[]"},
+           {"model.encoder=vit-b-32"},
+           {"model.encoder=resnet152", "model.text.embed=64"},
+           {R"(model.subdecoders=["intention"])", "model.length.intention=9"}}) {
+    INFO(good[0]);
+    CHECK(refused("clips", good).empty());
+  }
+  const TemporaryFolder folder("config_effect");
+  const auto file = [&](const std::string& text) { return folder.write("mine.json", text).string(); };
+  check_contains(refused(file(R"({"model": {"fusion": {"heads": 4}}})"), {}),
+                 "mine.json: model.fusion.heads has no effect: model.fusion.kind is lstm");
+  CHECK(refused(file(R"({"model": {"fusion": {"heads": 4}}})"), {"model.fusion.kind=transformer"}).empty());
+  CHECK(refused(file(R"({"model": {"fusion": {"heads": 8}}})"), {}).empty());  // what it is anyway
+  check_contains(refused(file(R"({"model.encoder": "vit-b-16", "model.encoder.patch": 32})"), {}),
+                 "model.encoder.patch has no effect");
+  CHECK(refused(file(R"({"model.encoder": "vit-b-32", "model.encoder.patch": 32})"), {}).empty());
+  // A configuration that lists every key, as the program writes them.
+  const Config plain =
+      load_config("clips", std::vector<std::string>{"model.fusion.kind=transformer", "model.fusion.heads=4"});
+  std::string printed = print_config(plain);
+  CHECK(refused(file(printed), {}).empty());
+  printed.replace(printed.find("\"transformer\""), 13, "\"lstm\"");
+  CHECK(refused(file(printed), {}).empty());
+}
+
+TEST_CASE("config: the key that was meant, without its group too", "[config]") {
+  check_contains(error_of("lr=1"), "did you mean \"train.lr\"?");
+  check_contains(error_of("stpes=1"), "did you mean \"train.steps\"?");
+  check_contains(error_of("train.Batch=1"), "did you mean \"train.batch\"?");
+  check_contains(error_of("model.encoder.rseolution=1"), "did you mean \"model.encoder.resolution\"?");
+  check_contains(message_of<InputError>([] { (void)load_config("msrvt"); }), "did you mean \"msrvtt\"?");
+}

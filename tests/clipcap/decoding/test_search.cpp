@@ -453,3 +453,40 @@ TEST_CASE("search: options that contradict each other are refused", "[search]") 
   cold.temperature = 0.0;
   CHECK_THROWS_AS(world.search(cold), Error);
 }
+
+TEST_CASE("search: a clip draws by its number, whatever stands beside it", "[search]") {
+  const World world(9, 8, 3, 9, 0.3);
+  SearchOptions options;
+  options.sample = true;
+  options.temperature = 3.0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    options.seed = seed;
+    options.draws = {5, 1ULL << 60, 5};
+    const std::vector<Hypothesis> together = world.search(options);
+    for (int64_t clip = 0; clip < 3; ++clip) {
+      SearchOptions alone = options;
+      alone.draws = {options.draws[static_cast<size_t>(clip)]};
+      const Hypothesis own = search(world.decoder, world.table, world.tokens, world.one(clip), alone).front();
+      CHECK(own.ids == together[static_cast<size_t>(clip)].ids);
+    }
+    SearchOptions same = options;
+    same.draws = {7, 7};
+    const std::vector<Hypothesis> twins =
+        search(world.decoder, world.table, world.tokens, world.repeated(1, 2), same);
+    CHECK(twins[0].ids == twins[1].ids);
+  }
+  options.draws = {1};
+  CHECK_THROWS_AS(world.search(options), Error);
+}
+
+TEST_CASE("search: probabilities that are no numbers are an error, not a text", "[search]") {
+  World world(9, 6, 2, 3);
+  Tensor rows = world.memory.rows.value().clone();
+  rows.host<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  world.memory.rows = Variable(rows);
+  for (const int64_t beam : {1, 3}) {
+    SearchOptions options;
+    options.beam = beam;
+    CHECK_THROWS_AS(world.search(options), Error);
+  }
+}

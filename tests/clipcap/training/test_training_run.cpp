@@ -165,6 +165,17 @@ TEST_CASE("an optimizer step is taken only with a finite gradient, and what is i
   CHECK((file_bytes(file) == bytes));
 }
 
+TEST_CASE("weights that are finite and overflow what is computed from them are not written",
+          "[training_run]") {
+  Scene scene;
+  CHECK(scene.train({"train.steps=2"}) == 0);
+  const auto before = files_of(scene.out);
+  poison(checkpoint_path(scene.out), "model.caption_decoder.norm.weight", std::numeric_limits<float>::max());
+  const std::string message = message_of([&] { scene.resume({"train.steps=2"}); });
+  check_contains(message, "step 2: after it, the loss on the next batch is");
+  CHECK((files_of(scene.out).at("model.safetensors") == before.at("model.safetensors")));
+}
+
 TEST_CASE("a moment that is not finite is not gone on from", "[training_run]") {
   Scene scene;
   CHECK(scene.train({"train.steps=2"}) == 0);

@@ -48,6 +48,7 @@ int run(const std::vector<std::string>& arguments) {
   tools::add_gradcheck(app, chosen);
   tools::add_drawn_clips(app, chosen);
   tools::add_world(app, chosen);
+  tools::add_score(app, chosen);
   tools::add_tokenize(app, chosen);
   tools::add_train_tokenizer(app, chosen);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {

@@ -21,6 +21,7 @@ void add_inspect(CLI::App& app, Action& chosen);
 void add_gradcheck(CLI::App& app, Action& chosen);
 void add_drawn_clips(CLI::App& app, Action& chosen);
 void add_world(CLI::App& app, Action& chosen);
+void add_score(CLI::App& app, Action& chosen);
 void add_tokenize(CLI::App& app, Action& chosen);
 void add_train_tokenizer(CLI::App& app, Action& chosen);
 

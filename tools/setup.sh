@@ -2,7 +2,8 @@
 # Nothing is fetched from anywhere else.
 
 packages="g++ cmake ninja-build pkg-config libdnnl-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
-  nlohmann-json3-dev libcli11-dev libstb-dev zlib1g-dev libjpeg-dev libstemmer-dev wordnet-base catch2"
+  nlohmann-json3-dev libcli11-dev libstb-dev zlib1g-dev libjpeg-dev libwebp-dev libstemmer-dev
+  wordnet-base catch2"
 
 install_missing() {
   local missing=""

@@ -1,5 +1,8 @@
 #include "clipcap/media/clip_source.h"
 
+#include <utility>
+
+#include "clipcap/media/content.h"
 #include "tensor/check.h"
 
 namespace clipcap {
@@ -19,7 +22,17 @@ int64_t load_clip(const std::filesystem::path& path, const FrameSampling& sampli
     sink(0, read_picture(path));
     return 1;
   }
-  return read_video(path, sampling, sink);
+  int64_t begun = 0;
+  try {
+    return read_video(path, sampling, [&](int64_t index, Image&& image) {
+      ++begun;
+      sink(index, std::move(image));
+    });
+  } catch (const InputError&) {
+    // A picture is never called a video, however damaged.
+    if (begun == 0 && has_picture_ending(path)) static_cast<void>(read_picture(path));
+    throw;
+  }
 }
 
 }  // namespace clipcap

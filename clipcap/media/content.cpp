@@ -102,10 +102,7 @@ bool is_bmp(std::string_view head) {
 std::string begin_of_text(std::string_view head) {
   if (head.substr(0, 3) == "\xef\xbb\xbf") head.remove_prefix(3);
   while (!head.empty() && (head[0] == ' ' || (head[0] >= '\t' && head[0] <= '\r'))) head.remove_prefix(1);
-  std::string text(head);
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return text;
+  return in_lower_case(std::string(head));
 }
 
 bool is_text(std::string_view head) {
@@ -115,6 +112,20 @@ bool is_text(std::string_view head) {
 }
 
 }  // namespace
+
+std::string in_lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return text;
+}
+
+bool has_picture_ending(const std::filesystem::path& path) {
+  const std::string ending = in_lower_case(path.extension().string());
+  for (const char* one : {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp"}) {
+    if (ending == one) return true;
+  }
+  return false;
+}
 
 Content content_of(std::span<const std::byte> bytes) {
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()),

@@ -32,6 +32,10 @@ inline constexpr size_t kContentBytes = 1024;
 /// Reads the file's beginning. `unknown` for what is no regular file or cannot be opened.
 [[nodiscard]] Content content_of_file(const std::filesystem::path& path);
 
+/// Whether the name ends like one of a picture that is read.
+[[nodiscard]] bool has_picture_ending(const std::filesystem::path& path);
+[[nodiscard]] std::string in_lower_case(std::string text);
+
 /// JPEG, PNG, BMP or WebP.
 [[nodiscard]] constexpr bool is_read_as_picture(ContentKind kind) { return kind <= ContentKind::webp; }
 

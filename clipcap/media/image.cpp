@@ -1,128 +1,19 @@
 #include "clipcap/media/image.h"
 
 #include <algorithm>
-#include <cstring>
-#include <memory>
 
+#include "clipcap/media/bmp.h"
+#include "clipcap/media/content.h"
 #include "clipcap/media/jpeg.h"
+#include "clipcap/media/png.h"
+#include "clipcap/media/webp.h"
 #include "tensor/check.h"
 #include "tensor/io/mapped_file.h"
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wall"
-#pragma GCC diagnostic ignored "-Wextra"
-#pragma GCC diagnostic ignored "-Wpedantic"
-#pragma GCC diagnostic ignored "-Wunused-function"
-#define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
-#define STBI_NO_STDIO
-#define STBI_NO_JPEG
-#define STBI_NO_HDR
-#define STBI_NO_GIF
-#define STBI_NO_LINEAR
-#define STBI_NO_PSD
-#define STBI_NO_TGA
-#define STBI_NO_PIC
-#define STBI_NO_PNM
-#define STBI_MAX_DIMENSIONS 16384
-#include <stb/stb_image.h>
-#pragma GCC diagnostic pop
 
 namespace clipcap {
 namespace {
 
 constexpr size_t kMostBytes = 256U << 20U;
-constexpr int64_t kMostPixels = int64_t{1} << 27;
-
-bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
-  return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
-}
-
-// Numbers of a PNG's or BMP's header; 0 past its end.
-uint32_t big_endian(std::span<const std::byte> bytes, size_t at, size_t width) {
-  uint32_t value = 0;
-  for (size_t i = 0; i < width; ++i)
-    value = value << 8U | (at + i < bytes.size() ? std::to_integer<uint32_t>(bytes[at + i]) : 0U);
-  return value;
-}
-uint32_t little_endian(std::span<const std::byte> bytes, size_t at, size_t width) {
-  uint32_t value = 0;
-  for (size_t i = width; i-- > 0;) value = value << 8U | big_endian(bytes, at + i, 1);
-  return value;
-}
-
-// Whether a BMP's palette is no more than grey levels in order: Pillow then opens it as greyscale.
-bool has_grey_palette(std::span<const std::byte> bytes, uint32_t bits) {
-  const uint32_t header = little_endian(bytes, 14, 4);
-  const size_t entry = header == 12 ? 3 : 4;
-  uint32_t colours = header == 12 ? 0 : little_endian(bytes, 46, 4);
-  if (colours == 0) colours = 1U << bits;
-  for (uint32_t i = 0; i < std::min(colours, 256U); ++i) {
-    const uint32_t level = colours == 2 ? i * 255 : i;
-    for (size_t c = 0; c < 3; ++c) {
-      if (big_endian(bytes, 14 + header + i * entry + c, 1) != level) return false;
-    }
-  }
-  return true;
-}
-
-// stb_image believes a PNG's chunk lengths and unpacks whatever its data hold: gives the reason for refusing
-// a file whose chunks do not fit it, or that has more data than its pixels can need.
-const char* png_defect(std::span<const std::byte> bytes) {
-  const uint64_t channels = 4;
-  const uint64_t row = uint64_t{big_endian(bytes, 16, 4)} * channels * 2 + 8;
-  const uint64_t raw = 2 * row * big_endian(bytes, 20, 4);  // twice: interlaced rows are padded
-  uint64_t data = 0;
-  for (size_t at = 8; at + 8 <= bytes.size();) {
-    const uint64_t length = big_endian(bytes, at, 4);
-    if (length + 12 > bytes.size() - at) return "a chunk reaches past the end";
-    const uint32_t name = big_endian(bytes, at + 4, 4);
-    if (name == 0x49444154) data += length;  // IDAT
-    if (name == 0x49454e44) break;           // IEND
-    at += 12 + static_cast<size_t>(length);
-  }
-  return data > raw + raw / 8 + 65536 ? "more data than pixels" : nullptr;
-}
-
-// The mode in which Pillow opens the picture.
-PixelMode mode_of(std::span<const std::byte> bytes) {
-  if (begins_with(bytes, "BM")) {
-    const uint32_t bits = little_endian(bytes, little_endian(bytes, 14, 4) == 12 ? 24 : 28, 2);
-    if (bits == 1) return PixelMode::indexed;
-    return bits <= 8 && !has_grey_palette(bytes, bits) ? PixelMode::indexed : PixelMode::rgb;
-  }
-  const uint32_t depth = big_endian(bytes, 24, 1);
-  switch (big_endian(bytes, 25, 1)) {  // the PNG's colour type
-    case 0:
-      return depth == 1 ? PixelMode::indexed : depth == 16 ? PixelMode::grey16 : PixelMode::rgb;
-    case 3:
-      return PixelMode::indexed;
-    case 4:
-    case 6:
-      return PixelMode::alpha;
-    default:
-      return PixelMode::rgb;
-  }
-}
-
-// Splits [H,W,4] into colours and alpha.
-void take_rgba(const uint8_t* rgba, Image& image) {
-  const auto count = static_cast<size_t>(image.width * image.height);
-  image.rgb.resize(3 * count);
-  image.alpha.resize(count);
-  for (size_t i = 0; i < count; ++i) {
-    std::copy_n(rgba + 4 * i, 3, image.rgb.data() + 3 * i);
-    image.alpha[i] = rgba[4 * i + 3];
-  }
-}
-
-void take_grey16(const uint16_t* grey, Image& image) {
-  const auto count = static_cast<size_t>(image.width * image.height);
-  image.grey16.assign(grey, grey + count);
-  image.rgb.resize(3 * count);
-  for (size_t i = 0; i < count; ++i)
-    std::fill_n(image.rgb.data() + 3 * i, 3, static_cast<uint8_t>(std::min<uint16_t>(grey[i], 255)));
-}
 
 // Digits compare by value, everything else by character.
 bool natural_less(const std::string& a, const std::string& b) {
@@ -152,6 +43,17 @@ bool natural_less(const std::string& a, const std::string& b) {
   return a < b;
 }
 
+// Files that other systems and editors put beside people's own.
+bool is_companion(const std::string& name) {
+  if (name.empty() || name[0] == '.' || name.back() == '~') return true;
+  const std::string known = in_lower_case(name);
+  for (const char* one :
+       {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "@eadir"}) {
+    if (known == one) return true;
+  }
+  return known.ends_with(".bak");
+}
+
 }  // namespace
 
 std::vector<uint8_t> rgb_of_ink(const std::vector<uint8_t>& ink) {
@@ -169,50 +71,42 @@ std::vector<uint8_t> rgb_of_ink(const std::vector<uint8_t>& ink) {
 }
 
 bool is_picture(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return false;
+  const ContentKind kind = content_of_file(path).kind;
+  if (!is_read_as_picture(kind)) return false;
+  if (kind == ContentKind::bmp) return true;
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
-  using namespace std::string_view_literals;
-  return begins_with(bytes, "\xff\xd8\xff"sv) || begins_with(bytes, "\x89PNG\r\n\x1a\n"sv) ||
-         begins_with(bytes, "BM"sv);
+  return kind == ContentKind::jpeg  ? !is_motion_jpeg(bytes)
+         : kind == ContentKind::png ? !is_animated_png(bytes)
+                                    : !is_animated_webp(bytes);
 }
 
 Image read_picture(const std::filesystem::path& path) {
+  const std::string name = path.string();
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
-  CHECK_INPUT(!bytes.empty(), path.string(), ": the file is empty");
-  CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; a picture has at most ",
+  CHECK_INPUT(!bytes.empty(), name, ": the file is empty");
+  CHECK_INPUT(bytes.size() <= kMostBytes, name, ": ", bytes.size(), " bytes; a picture has at most ",
               kMostBytes);
-  if (begins_with(bytes, "\xff\xd8")) return read_jpeg(bytes, path.string());
-  if (begins_with(bytes, "\x89PNG")) {
-    const char* defect = png_defect(bytes);
-    CHECK_INPUT(defect == nullptr, path.string(), ": broken picture (", defect, ")");
+  const Content content = content_of(bytes);
+  switch (content.kind) {
+    case ContentKind::jpeg:
+      return read_jpeg(bytes, name);
+    case ContentKind::png:
+      return read_png(bytes, name);
+    case ContentKind::bmp:
+      return read_bmp(bytes, name);
+    case ContentKind::webp:
+      return read_webp(bytes, name);
+    case ContentKind::gif:
+      fail_input(name, ": a GIF, which is a clip; as pictures JPEG, PNG, BMP and WebP are read");
+    case ContentKind::other_picture:
+    case ContentKind::foreign:
+      fail_input(name, ": ", content.what);
+    case ContentKind::unknown:
+      break;
   }
-  const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
-  const int size = static_cast<int>(bytes.size());
-  int width = 0;
-  int height = 0;
-  int channels = 0;
-  CHECK_INPUT(stbi_info_from_memory(data, size, &width, &height, &channels) == 1, path.string(),
-              ": not a picture (", stbi_failure_reason(), ")");
-  CHECK_INPUT(width > 0 && height > 0 && int64_t{width} * height <= kMostPixels, path.string(), ": ", width,
-              " x ", height, " pixels are too many");
-  Image image{width, height, {}, mode_of(bytes)};
-  const auto decoded = [&](auto* pixels) {
-    CHECK_INPUT(pixels != nullptr, path.string(), ": broken picture (", stbi_failure_reason(), ")");
-    return std::unique_ptr<std::remove_pointer_t<decltype(pixels)>, void (*)(void*)>(pixels, stbi_image_free);
-  };
-  if (image.mode == PixelMode::grey16) {
-    take_grey16(decoded(stbi_load_16_from_memory(data, size, &width, &height, &channels, 1)).get(), image);
-  } else if (image.mode == PixelMode::alpha) {
-    take_rgba(decoded(stbi_load_from_memory(data, size, &width, &height, &channels, 4)).get(), image);
-  } else {
-    const auto pixels = decoded(stbi_load_from_memory(data, size, &width, &height, &channels, 3));
-    image.rgb.assign(pixels.get(),
-                     pixels.get() + static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
-  }
-  return image;
+  fail_input(name, ": not a picture (JPEG, PNG, BMP and WebP are read)");
 }
 
 std::vector<std::filesystem::path> list_frame_folder(const std::filesystem::path& folder) {
@@ -221,13 +115,17 @@ std::vector<std::filesystem::path> list_frame_folder(const std::filesystem::path
   const std::filesystem::directory_iterator entries(folder, error);
   CHECK_INPUT(!error, folder.string(), ": ", error.message());
   for (const auto& entry : entries) {
-    std::string ending = entry.path().extension().string();
-    std::transform(ending.begin(), ending.end(), ending.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".bmp")
-      names.push_back(entry.path());
+    std::error_code ignored;
+    if (is_companion(entry.path().filename().string()) || entry.is_directory(ignored)) continue;
+    const Content content = content_of_file(entry.path());
+    CHECK_INPUT(content.kind != ContentKind::other_picture, entry.path().string(), ": ", content.what,
+                "; convert it or move it out of the folder of frames");
+    CHECK_INPUT(content.kind != ContentKind::gif, entry.path().string(),
+                ": a GIF in a folder of frames, where JPEG, PNG, BMP and WebP are read");
+    // What is called a picture and is none is not passed over: reading it says what is wrong.
+    if (is_read_as_picture(content.kind) || has_picture_ending(entry.path())) names.push_back(entry.path());
   }
-  CHECK_INPUT(!names.empty(), folder.string(), ": a folder without JPEG or PNG frames");
+  CHECK_INPUT(!names.empty(), folder.string(), ": a folder without frames (JPEG, PNG, BMP or WebP pictures)");
   std::sort(names.begin(), names.end(), [](const std::filesystem::path& a, const std::filesystem::path& b) {
     return natural_less(a.filename().string(), b.filename().string());
   });

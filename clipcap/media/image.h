@@ -1,4 +1,4 @@
-// Pictures: 8-bit RGB in memory, from JPEG (libjpeg), PNG and BMP files (stb_image).
+// Pictures: 8-bit RGB in memory, from JPEG (libjpeg), PNG (stb_image), BMP and WebP (libwebp) files.
 #pragma once
 
 #include <cstdint>
@@ -28,18 +28,23 @@ struct Image {
   std::vector<uint16_t> grey16{};  // [H,W] with PixelMode::grey16
 };
 
-/// Whether the file begins like a still picture (JPEG, PNG or BMP).
+/// Whether the file is a still picture (JPEG, PNG, BMP or WebP) by its content. Raw motion JPEG, APNG and
+/// animated WebP are clips.
 [[nodiscard]] bool is_picture(const std::filesystem::path& path);
 
 /// Decodes a picture as Pillow opens it. `rgb` is what its convert("RGB") gives: alpha is dropped, of 16 bits
-/// a channel the upper 8 are kept, but 16-bit greyscale saturates at 255; EXIF orientation is not applied. At
-/// most 16384 pixels a side and 256 MB a file. Throws InputError naming the file.
+/// a channel the upper 8 are kept, but 16-bit greyscale saturates at 255; EXIF orientation is not applied. Of
+/// an animation the first frame. A missing end of the file does not matter where every row is there. At most
+/// 65535 pixels a side, 2^27 in all, and 256 MB a file. Throws InputError naming the file and, where it is
+/// something else, what it is.
 [[nodiscard]] Image read_picture(const std::filesystem::path& path);
 
 /// RGB of four inks, as Pillow converts it.
 [[nodiscard]] std::vector<uint8_t> rgb_of_ink(const std::vector<uint8_t>& ink);
 
-/// The pictures of a folder in natural order (frame2 before frame10). InputError if there are none.
+/// The pictures of a folder, by their content, in natural order (frame2 before frame10). Hidden files,
+/// folders and what other systems leave behind (Thumbs.db, @eaDir, …) are passed over. InputError if there
+/// are no pictures, or one of a kind that is not read.
 [[nodiscard]] std::vector<std::filesystem::path> list_frame_folder(const std::filesystem::path& folder);
 
 }  // namespace clipcap

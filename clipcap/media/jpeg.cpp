@@ -9,13 +9,11 @@
 // and jerror.h wants jpeglib.h.
 #include <jerror.h>
 
-#include "tensor/check.h"
+#include "clipcap/media/picture_limits.h"
 
 namespace clipcap {
 namespace {
 
-constexpr JDIMENSION kMostSide = 16384;
-constexpr int64_t kMostPixels = int64_t{1} << 27;
 // Each scan of a progressive picture passes over all of it: a small file of many scans would take minutes.
 constexpr int kMostScans = 200;
 
@@ -23,6 +21,7 @@ constexpr int kMostScans = 200;
 // holds nothing with a destructor.
 struct ErrorManager {
   jpeg_error_mgr base;  // first: libjpeg knows this part
+  bool ended = false;   // the file ended without saying so
   std::jmp_buf jump;
   char message[JMSG_LENGTH_MAX];
 };
@@ -33,9 +32,33 @@ struct ErrorManager {
   std::longjmp(manager->jump, 1);
 }
 
+[[noreturn]] void end_too_early(j_common_ptr info) {
+  auto* manager = reinterpret_cast<ErrorManager*>(info->err);
+  std::snprintf(manager->message, sizeof manager->message, "the JPEG ends before its last row");
+  std::longjmp(manager->jump, 1);
+}
+
 void on_message(j_common_ptr info, int level) {
-  // A file that ends too early is a broken one; other complaints leave a usable picture, as in Pillow.
-  if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
+  if (level >= 0) return;
+  // Where the file ends, libjpeg puts an end marker. Pixels that it asks for after that are missing; an end
+  // where every row is there does no harm. Other complaints leave a usable picture, as in Pillow.
+  auto* manager = reinterpret_cast<ErrorManager*>(info->err);
+  if (info->err->msg_code == JWRN_JPEG_EOF) manager->ended = true;
+  if (info->err->msg_code == JWRN_HIT_MARKER && manager->ended) end_too_early(info);
+}
+
+// Whether the file's end has cut off scans: what is there is then only a coarse picture, or
+// one without colours.
+bool lacks_scans(j_decompress_ptr decoder) {
+  if (decoder->arith_code != 0) return true;  // its decoder does not tell what it made up
+  if (decoder->progressive_mode == 0)
+    return jpeg_has_multiple_scans(decoder) != 0 && decoder->input_scan_number < decoder->num_components;
+  for (int c = 0; c < decoder->num_components; ++c) {
+    for (int k = 0; k < DCTSIZE2; ++k) {
+      if (decoder->coef_bits[c][k] != 0) return true;
+    }
+  }
+  return false;
 }
 
 void on_progress(j_common_ptr info) {
@@ -54,10 +77,10 @@ bool decode(std::span<const std::byte> bytes, jpeg_decompress_struct& decoder, E
   decoder.progress = static_cast<jpeg_progress_mgr*>(decoder.client_data);
   jpeg_mem_src(&decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
   jpeg_read_header(&decoder, TRUE);
-  if (decoder.image_width > kMostSide || decoder.image_height > kMostSide ||
-      int64_t{decoder.image_width} * decoder.image_height > kMostPixels) {
-    std::snprintf(error.message, sizeof error.message, "%u x %u pixels are too many", decoder.image_width,
-                  decoder.image_height);
+  if (decoder.image_width > kMostPictureSide || decoder.image_height > kMostPictureSide ||
+      int64_t{decoder.image_width} * decoder.image_height > kMostPicturePixels) {
+    std::snprintf(error.message, sizeof error.message, "%u x %u pixels are too many; at most %d in all",
+                  decoder.image_width, decoder.image_height, static_cast<int>(kMostPicturePixels));
     return false;
   }
   // A block of 64 pixels takes a bit at the very least: what claims more pixels is not worth decoding.
@@ -71,7 +94,8 @@ bool decode(std::span<const std::byte> bytes, jpeg_decompress_struct& decoder, E
   decoder.out_color_space = cmyk                                        ? JCS_CMYK
                             : decoder.jpeg_color_space == JCS_GRAYSCALE ? JCS_GRAYSCALE
                                                                         : JCS_RGB;
-  jpeg_start_decompress(&decoder);
+  jpeg_start_decompress(&decoder);  // reads to the end where there are several scans
+  if (error.ended && lacks_scans(&decoder)) end_too_early(reinterpret_cast<j_common_ptr>(&decoder));
   image.width = decoder.output_width;
   image.height = decoder.output_height;
   image.rgb.resize(static_cast<size_t>(image.width * image.height * 3));
@@ -91,6 +115,7 @@ bool decode(std::span<const std::byte> bytes, jpeg_decompress_struct& decoder, E
       std::fill_n(to + 3 * x, 3, row[x]);
     }
   }
+  if (error.ended && decoder.arith_code != 0) end_too_early(reinterpret_cast<j_common_ptr>(&decoder));
   jpeg_finish_decompress(&decoder);
   return true;
 }
@@ -118,6 +143,56 @@ Image read_jpeg(std::span<const std::byte> bytes, const std::string& name) {
     image.rgb = rgb_of_ink(image.ink);
   }
   return image;
+}
+
+// The sizes and the length of a JPEG picture at the beginning of `bytes`; a length of 0 if it has no end.
+namespace {
+struct Extent {
+  size_t length = 0;
+  uint32_t sizes = 0;    // height and width, 16 bits each
+  bool several = false;  // says itself that other pictures belong to it (CIPA DC-007)
+};
+
+Extent extent_of(std::span<const std::byte> bytes) {
+  Extent extent;
+  const auto byte = [&](size_t at) { return at < bytes.size() ? std::to_integer<uint32_t>(bytes[at]) : 0U; };
+  if (byte(0) != 0xFF || byte(1) != 0xD8) return {};
+  size_t at = 2;
+  while (at + 4 <= bytes.size()) {
+    if (byte(at) != 0xFF) return {};
+    const uint32_t marker = byte(at + 1);
+    if (marker == 0xFF) {  // padding
+      ++at;
+      continue;
+    }
+    if (marker == 0xD9) break;
+    const size_t length = byte(at + 2) << 8U | byte(at + 3);
+    const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+    if (frame) extent.sizes = byte(at + 5) << 24U | byte(at + 6) << 16U | byte(at + 7) << 8U | byte(at + 8);
+    if (marker == 0xE2 && byte(at + 4) == 'M' && byte(at + 5) == 'P' && byte(at + 6) == 'F')
+      extent.several = true;
+    at += 2 + length;
+    if (marker != 0xDA) continue;
+    // Coded data: a marker is what follows FF but 00 (a stuffed byte) and the restarts.
+    while (at + 1 < bytes.size() &&
+           (byte(at) != 0xFF || byte(at + 1) == 0 || (byte(at + 1) >= 0xD0 && byte(at + 1) <= 0xD7)))
+      ++at;
+  }
+  if (byte(at) == 0xFF && byte(at + 1) == 0xD9) extent.length = at + 2;
+  return extent;
+}
+}  // namespace
+
+bool is_motion_jpeg(std::span<const std::byte> bytes) {
+  const Extent first = extent_of(bytes);
+  if (first.length == 0 || first.several) return false;
+  size_t at = first.length;
+  while (at < bytes.size() && at < first.length + 4096 &&
+         (bytes[at] == std::byte{0} || bytes[at] == std::byte{0xFF}) &&
+         !(at + 1 < bytes.size() && bytes[at] == std::byte{0xFF} && bytes[at + 1] == std::byte{0xD8}))
+    ++at;
+  const Extent second = extent_of(bytes.subspan(std::min(at, bytes.size())));
+  return second.length > 0 && second.sizes == first.sizes;
 }
 
 }  // namespace clipcap

@@ -10,8 +10,12 @@
 
 namespace clipcap {
 
-/// Greyscale, YCbCr, CMYK and YCCK, baseline and progressive. At most 16384 pixels a side. InputError
-/// beginning with `name` (the file's) when the picture is broken or ends too early.
+/// Greyscale, YCbCr, CMYK and YCCK, baseline and progressive. A missing end does not matter where every row
+/// is there. InputError beginning with `name` (the file's) when the picture is broken or rows are missing.
 [[nodiscard]] Image read_jpeg(std::span<const std::byte> bytes, const std::string& name);
+
+/// Whether pictures of one size follow each other: raw motion JPEG, a clip. Previews within a picture and the
+/// further pictures of the Multi-Picture Format do not count.
+[[nodiscard]] bool is_motion_jpeg(std::span<const std::byte> bytes);
 
 }  // namespace clipcap

@@ -6,7 +6,9 @@
 #include <limits>
 #include <utility>
 
+#include "clipcap/media/content.h"
 #include "clipcap/media/video_input.h"
+#include "clipcap/media/webp.h"
 #include "tensor/check.h"
 
 namespace clipcap {
@@ -32,15 +34,15 @@ struct TimeFaults {
 TimeFaults faults_of(const std::vector<VideoPacket>& packets, const std::vector<int64_t>& times,
                      int64_t joint) {
   TimeFaults faults;
-  int64_t decoding = AV_NOPTS_VALUE;
+  int64_t decoding = kNoTime;
   std::array<int64_t, kMostReordered + 1> latest;  // the latest times so far, falling
   latest.fill(std::numeric_limits<int64_t>::min());
   for (const VideoPacket& packet : packets) {
-    if (packet.decoding != AV_NOPTS_VALUE) {
-      if (decoding != AV_NOPTS_VALUE && packet.decoding < decoding) faults.fall = true;
+    if (packet.decoding != kNoTime) {
+      if (decoding != kNoTime && packet.decoding < decoding) faults.fall = true;
       decoding = packet.decoding;
     }
-    if (packet.time == AV_NOPTS_VALUE) {
+    if (packet.time == kNoTime) {
       if (packet.shown) ++faults.missing;
       continue;
     }
@@ -57,20 +59,27 @@ TimeFaults faults_of(const std::vector<VideoPacket>& packets, const std::vector<
   return faults;
 }
 
+std::unique_ptr<FrameSource> open_source(const std::filesystem::path& path) {
+  if (content_of_file(path).kind == ContentKind::webp) return open_webp_animation(path);
+  return std::make_unique<VideoInput>(path);
+}
+
 }  // namespace
 
 class VideoSpans::Film {
  public:
-  explicit Film(const std::filesystem::path& path) : input_(path) { make_table(input_.take_packets()); }
+  explicit Film(const std::filesystem::path& path) : input_(open_source(path)) {
+    make_table(input_->take_packets());
+  }
 
-  [[nodiscard]] const std::string& name() const { return input_.name(); }
+  [[nodiscard]] const std::string& name() const { return input_->name(); }
   [[nodiscard]] double duration() const { return static_cast<double>(end_ - times_.front()) * unit_; }
 
   int64_t read(const FrameSampling& sampling, const FrameSink& sink) {
     if (counted_ && !count_is_known_) {
       const auto most = std::min(sampling.frames, static_cast<int64_t>(times_.size()));
       std::vector<Image> held;
-      if (most * input_.picture_bytes() <= kMostHeldBytes && read_counting(sampling, held)) {
+      if (most * input_->picture_bytes() <= kMostHeldBytes && read_counting(sampling, held)) {
         for (size_t i = 0; i < held.size(); ++i) sink(static_cast<int64_t>(i), std::move(held[i]));
         return static_cast<int64_t>(held.size());
       }
@@ -114,8 +123,8 @@ class VideoSpans::Film {
     // Pictures that follow the first key frame but are shown before it mostly refer to what is not there.
     const int64_t head = packets.front().time;
     bool leading = false;
-    for (size_t i = 1; i < packets.size() && packets.front().key && head != AV_NOPTS_VALUE; ++i) {
-      if (packets[i].time == AV_NOPTS_VALUE || packets[i].time >= head) break;
+    for (size_t i = 1; i < packets.size() && packets.front().key && head != kNoTime; ++i) {
+      if (packets[i].time == kNoTime || packets[i].time >= head) break;
       leading = leading || packets[i].shown;
       packets[i].shown = false;
     }
@@ -124,27 +133,27 @@ class VideoSpans::Film {
     bool told = true;  // all durations
     for (const VideoPacket& packet : packets) {
       if (!packet.shown) continue;
-      int64_t time = packet.time != AV_NOPTS_VALUE ? packet.time : packet.decoding;
-      if (time == AV_NOPTS_VALUE) time = times_.empty() ? 0 : last + 1;
+      int64_t time = packet.time != kNoTime ? packet.time : packet.decoding;
+      if (time == kNoTime) time = times_.empty() ? 0 : last + 1;
       last = time;
       times_.push_back(time);
       spans += packet.duration;
       told = told && packet.duration > 0;
     }
-    CHECK_INPUT(!times_.empty(), input_.name(), ": the video stream holds no frames");
+    CHECK_INPUT(!times_.empty(), input_->name(), ": the video stream holds no frames");
     const int64_t last_duration = packets.back().duration;
     std::sort(times_.begin(), times_.end());
-    unit_ = input_.time_unit();
+    unit_ = input_->time_unit();
     const TimeFaults faults =
         faults_of(packets, times_,
-                  input_.may_be_joined() && unit_ > 0 ? static_cast<int64_t>(kJoint / unit_)
-                                                      : std::numeric_limits<int64_t>::max());
+                  input_->may_be_joined() && unit_ > 0 ? static_cast<int64_t>(kJoint / unit_)
+                                                       : std::numeric_limits<int64_t>::max());
     const size_t few = times_.size() / 20;
-    by_time_ = input_.has_times() && !faults.fall && !faults.jump && faults.missing <= few &&
+    by_time_ = input_->has_times() && !faults.fall && !faults.jump && faults.missing <= few &&
                faults.repeated <= few && (times_.size() == 1 || times_.front() < times_.back());
     const bool each_has_its_time = faults.missing == 0 && faults.repeated == 0 && !leading;
     counted_ = !by_time_ || (!each_has_its_time && times_.size() <= kFewPackets);
-    seekable_ = !counted_ && input_.can_seek();
+    seekable_ = !counted_ && input_->can_seek();
     if (by_time_) {
       const auto count = static_cast<int64_t>(times_.size());
       int64_t tail = last_duration;
@@ -155,14 +164,14 @@ class VideoSpans::Film {
     } else {
       double rate = told && spans > 0
                         ? static_cast<double>(times_.size()) / (static_cast<double>(spans) * unit_)
-                        : input_.frame_rate();
+                        : input_->frame_rate();
       if (!(rate >= 0.01 && rate <= 1000.0)) rate = 25.0;
       unit_ = 1.0 / rate;
       number_frames(times_.size());
     }
     if (!seekable_) return;
     for (const VideoPacket& packet : packets) {
-      if (!packet.key || packet.time == AV_NOPTS_VALUE) continue;
+      if (!packet.key || packet.time == kNoTime) continue;
       const auto first = std::lower_bound(times_.begin(), times_.end(), packet.time) - times_.begin();
       keys_.push_back({packet, first});
     }
@@ -190,7 +199,7 @@ class VideoSpans::Film {
   }
 
   void set_count(int64_t count) {
-    CHECK_INPUT(count > 0, input_.name(), ": no frame could be decoded (truncated or damaged video)");
+    CHECK_INPUT(count > 0, input_->name(), ": no frame could be decoded (truncated or damaged video)");
     count_is_known_ = true;
     if (count == static_cast<int64_t>(times_.size())) return;
     by_time_ = false;
@@ -206,7 +215,7 @@ class VideoSpans::Film {
     restart();
     size_t next = 0;
     while (advance()) {
-      for (; next < wanted.size() && wanted[next] == current_; ++next) held.push_back(input_.picture());
+      for (; next < wanted.size() && wanted[next] == current_; ++next) held.push_back(input_->picture());
     }
     set_count(current_ + 1);
     return current_ + 1 == expected;
@@ -241,7 +250,7 @@ class VideoSpans::Film {
       }
       // Where the wanted frame itself did not decode, the first one after it stands in.
       if (current_ >= limit) break;
-      Image image = input_.picture();
+      Image image = input_->picture();
       size_t uses = 0;
       while (next < wanted.size() && wanted[next] <= current_) ++next, ++uses;
       if (each_once) uses = 1;
@@ -252,19 +261,19 @@ class VideoSpans::Film {
   }
 
   void restart() {
-    input_.restart(starts_between_);
+    input_->restart(starts_between_);
     started_ = true;
     previous_ = current_ = sought_ = -1;
   }
 
   // The next frame that is shown; false at the end.
   bool advance() {
-    while (input_.next_frame()) {
-      if (!input_.frame_is_shown()) continue;
+    while (input_->next_frame()) {
+      if (!input_->frame_is_shown()) continue;
       int64_t place = current_ + 1;
       if (!counted_) {
-        const int64_t time = input_.frame_time();
-        if (time != AV_NOPTS_VALUE) place = time < times_.front() ? -1 : shown_at(time);
+        const int64_t time = input_->frame_time();
+        if (time != kNoTime) place = time < times_.front() ? -1 : shown_at(time);
       }
       if (place <= current_) continue;
       previous_ = current_;
@@ -286,7 +295,7 @@ class VideoSpans::Film {
     auto key = key_before(place);
     sought_ = key->first;
     for (int tries = 0; tries < 3 && key != keys_.end() && key->first <= place; ++tries) {
-      if (!input_.seek(key->packet)) break;
+      if (!input_->seek(key->packet)) break;
       if (begin_at_key(place)) return true;
       if (key == keys_.begin()) break;
       --key;
@@ -297,21 +306,21 @@ class VideoSpans::Film {
 
   // Decodes the key frame after a seek; false if the first good frame is none or not that one.
   bool begin_at_key(int64_t place) {
-    while (input_.next_frame()) {
-      const int64_t time = input_.frame_time();
-      const int64_t key = input_.key_time();
-      if (time == AV_NOPTS_VALUE || key == AV_NOPTS_VALUE) return false;
+    while (input_->next_frame()) {
+      const int64_t time = input_->frame_time();
+      const int64_t key = input_->key_time();
+      if (time == kNoTime || key == kNoTime) return false;
       if (time < key) continue;  // it would need what comes before the key frame
-      if (time > key || !input_.frame_is_key() || key > times_[static_cast<size_t>(place)]) return false;
+      if (time > key || !input_->frame_is_key() || key > times_[static_cast<size_t>(place)]) return false;
       started_ = true;
       current_ = time < times_.front() ? -1 : shown_at(time);
-      previous_ = input_.frame_is_shown() ? current_ - 1 : current_;
+      previous_ = input_->frame_is_shown() ? current_ - 1 : current_;
       return true;
     }
     return false;
   }
 
-  VideoInput input_;
+  std::unique_ptr<FrameSource> input_;
   std::vector<int64_t> times_;  // of the frames, in order of presentation
   std::vector<Key> keys_;       // where decoding can begin, in order of presentation
   int64_t end_ = 0;             // time after the last frame

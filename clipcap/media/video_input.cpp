@@ -10,6 +10,9 @@
 #include "tensor/check.h"
 
 namespace clipcap {
+
+static_assert(kNoTime == AV_NOPTS_VALUE);
+
 namespace {
 
 constexpr size_t kMostPackets = 5'000'000;  // of all video tracks: about 46 hours of film

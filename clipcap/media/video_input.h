@@ -10,58 +10,35 @@
 
 #include "clipcap/media/ffmpeg.h"
 #include "clipcap/media/frame_image.h"
+#include "clipcap/media/frame_source.h"
 
 namespace clipcap {
 
-/// A packet of the film's track, in units of the track's time base.
-struct VideoPacket {
-  int64_t time = AV_NOPTS_VALUE;      // of presentation
-  int64_t decoding = AV_NOPTS_VALUE;  // of decoding
-  int64_t position = -1;              // first byte in the file, where the container tells
-  int64_t duration = 0;               // 0 where it is not told
-  bool key = false;                   // decoding can begin here
-  bool shown = true;                  // false: cut away by an edit list, or decoded only to be referred to
-};
-
-class VideoInput {
+class VideoInput : public FrameSource {
  public:
-  /// Opens the file, chooses the film among its tracks and reads through all packets once; restart() or
-  /// seek() comes before the first frame. InputError names the file: not a video (and what it is instead), no
-  /// film in it, encrypted, no decoder.
+  /// Opens the file, chooses the film among its tracks and reads through all packets once. InputError names
+  /// the file: not a video (and what it is instead), no film in it, encrypted, no decoder.
   explicit VideoInput(const std::filesystem::path& path);
 
-  [[nodiscard]] const std::string& name() const { return name_; }
-  /// In the order of the file; taken once.
-  [[nodiscard]] std::vector<VideoPacket> take_packets() { return std::move(packets_); }
-  /// Seconds of one unit of time.
-  [[nodiscard]] double time_unit() const { return av_q2d(stream_->time_base); }
-  /// Frames a second as the container has it; 0 where it does not say.
-  [[nodiscard]] double frame_rate() const;
-  /// False for containers that store no times: whatever times there are were made up while reading.
-  [[nodiscard]] bool has_times() const;
-  /// Times may jump where parts were joined (MPEG streams): a long gap is a joint and not a
-  /// frame that stands.
-  [[nodiscard]] bool may_be_joined() const { return (input_->iformat->flags & AVFMT_TS_DISCONT) != 0; }
-  /// Whether a key frame of this codec depends on nothing before it.
-  [[nodiscard]] bool can_seek() const;
-  /// Bytes of a picture as it is handed out.
-  [[nodiscard]] int64_t picture_bytes() const { return 3 * int64_t{codec_->width} * codec_->height; }
+  [[nodiscard]] const std::string& name() const override { return name_; }
+  [[nodiscard]] std::vector<VideoPacket> take_packets() override { return std::move(packets_); }
+  [[nodiscard]] double time_unit() const override { return av_q2d(stream_->time_base); }
+  [[nodiscard]] double frame_rate() const override;
+  [[nodiscard]] bool has_times() const override;
+  [[nodiscard]] bool may_be_joined() const override {
+    return (input_->iformat->flags & AVFMT_TS_DISCONT) != 0;
+  }
+  [[nodiscard]] bool can_seek() const override;
+  [[nodiscard]] int64_t picture_bytes() const override { return 3 * int64_t{codec_->width} * codec_->height; }
 
-  /// Goes to the file's first packet, or the first key packet.
-  void restart(bool at_key);
-  /// Goes to a key packet or somewhat before it; false if the container cannot. Packets are then skipped up
-  /// to a key.
-  bool seek(const VideoPacket& key);
-  /// Decodes the next frame; false at the end. Packets that do not decode are skipped.
-  bool next_frame();
-  [[nodiscard]] const AVFrame& frame() const { return *frame_; }
-  /// Presentation time of the frame, AV_NOPTS_VALUE if it has none.
-  [[nodiscard]] int64_t frame_time() const;
-  [[nodiscard]] bool frame_is_shown() const { return (frame_->flags & AV_FRAME_FLAG_DISCARD) == 0; }
-  [[nodiscard]] bool frame_is_key() const { return frame_->key_frame != 0; }
-  /// Time of the key packet at which decoding began after a seek; AV_NOPTS_VALUE before it is found.
-  [[nodiscard]] int64_t key_time() const { return key_time_; }
-  [[nodiscard]] Image picture();
+  void restart(bool at_key) override;
+  bool seek(const VideoPacket& key) override;
+  bool next_frame() override;
+  [[nodiscard]] int64_t frame_time() const override;
+  [[nodiscard]] bool frame_is_shown() const override { return (frame_->flags & AV_FRAME_FLAG_DISCARD) == 0; }
+  [[nodiscard]] bool frame_is_key() const override { return frame_->key_frame != 0; }
+  [[nodiscard]] int64_t key_time() const override { return key_time_; }
+  [[nodiscard]] Image picture() override;
 
  private:
   struct CloseFile {

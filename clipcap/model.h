@@ -32,6 +32,7 @@ struct SpecialTokens {
   int32_t pad = 0;
   int32_t sos = 2;
   int32_t eos = 3;
+  int32_t unk = -1;  // -1: none
 };
 
 /// What the losses of a batch are divided by, counted over the whole global batch: when several ranks or

@@ -22,7 +22,7 @@ constexpr const char* kVocabularyTensor = "vocab.json";
 constexpr const char* kDataPrefix = "data.";
 
 SpecialTokens special_tokens(const Vocabulary& vocabulary) {
-  return {vocabulary.pad(), vocabulary.sos(), vocabulary.eos()};
+  return {vocabulary.pad(), vocabulary.sos(), vocabulary.eos(), vocabulary.unk()};
 }
 
 json vocabularies_to_json(const Vocabularies& vocabularies) {
@@ -84,9 +84,16 @@ void load_saved_state(CaptionModel& model, nn::StateDict state, const std::strin
 
 }  // namespace
 
-std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies) {
+std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies,
+                                         int64_t ready_features) {
   Generator generator(static_cast<uint64_t>(config.train.seed));
-  std::unique_ptr<ImageEncoder> encoder = make_image_encoder(config, generator, encoder_is_apart(config));
+  const bool apart = encoder_is_apart(config);
+  std::unique_ptr<ImageEncoder> encoder;
+  if (ready_features > 0 && apart) {
+    encoder = std::make_unique<FeaturesOnly>(ready_features);
+  } else {
+    encoder = make_image_encoder(config, generator, apart);
+  }
   return make_captioner(config, vocabularies, std::move(encoder), generator);
 }
 
@@ -136,13 +143,17 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   loaded.config = parse_config(read_text_file(config_name, 1 << 20), config_name);
   const std::filesystem::path vocab_path = directory / "vocab.json";
   loaded.vocabularies = read_vocabularies(vocab_path);
+  // Features of an unknown encoder, and now the user says which it was.
+  const bool named_now = !options.encoder_weights.empty() && loaded.config.encoder.origin == "unknown";
+  const Config learnt_from = loaded.config;
+  if (named_now) loaded.config.encoder = {};
   if (!options.encoder_weights.empty()) {
-    CHECK_INPUT(!loaded.config.encoder.weights.empty(), config_name,
+    CHECK_INPUT(named_now || !loaded.config.encoder.weights.empty(), config_name,
                 ": the model has an image encoder of its own; no other file can stand in for it");
     loaded.config.encoder.weights = options.encoder_weights;
   }
   const bool apart = encoder_is_apart(loaded.config);
-  if (apart) {
+  if (apart && !loaded.config.encoder.weights.empty()) {
     // A model that travels takes the checkpoint along in its directory.
     const std::filesystem::path weights_path = loaded.config.encoder.weights;
     std::error_code error;
@@ -151,10 +162,17 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
       loaded.config.encoder.weights = (directory / weights_path.filename()).string();
     adopt_encoder_file(loaded.config, config_name);
   }
+  if (named_now) loaded.config.model.text = learnt_from.model.text;  // the captioner's sizes stay
   {
     Generator unused(0);
     std::unique_ptr<ImageEncoder> encoder = apart ? make_image_encoder(loaded.config, unused, options.pack)
                                                   : make_empty_image_encoder(loaded.config);
+    if (named_now) {
+      const int64_t dim = make_features_only(learnt_from)->feature_dim();
+      CHECK_INPUT(encoder->feature_dim() == dim, "--encoder ", options.encoder_weights,
+                  ": its features have ", encoder->feature_dim(),
+                  " numbers, those that the model learnt from ", dim);
+    }
     const nn::SkipInitialisation skip;
     loaded.model = make_captioner(loaded.config, loaded.vocabularies, std::move(encoder), unused);
   }

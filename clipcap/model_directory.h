@@ -24,9 +24,10 @@ struct LoadedModel {
   std::unique_ptr<CaptionModel> model;
 };
 
-/// A model with fresh parameters of train.seed on top of the configuration's image encoder.
-[[nodiscard]] std::unique_ptr<CaptionModel> make_model(const Config& config,
-                                                       const Vocabularies& vocabularies);
+/// A model with fresh parameters of train.seed on top of the configuration's image encoder, or, with
+/// `ready_features` (their size), of no encoder at all: one that stays apart has nothing to do then.
+[[nodiscard]] std::unique_ptr<CaptionModel> make_model(const Config& config, const Vocabularies& vocabularies,
+                                                       int64_t ready_features = 0);
 
 /// "caption_table[3, 7] is not a finite number", of the first such; empty when all are.
 [[nodiscard]] std::string nonfinite_place(const nn::StateDict& state);
@@ -42,8 +43,10 @@ void save_model(const std::filesystem::path& directory, CaptionModel& model, con
                 const std::map<std::string, std::string>& notes = {});
 
 struct LoadOptions {
-  bool pack = true;               // for inference: weights packed, originals dropped
-  std::string encoder_weights{};  // where the encoder's file is now, if not where config.json says
+  bool pack = true;  // for inference: weights packed, originals dropped
+  /// Where the encoder's file is now, if not where config.json says; or what made the features that the
+  /// model learnt from, where config.json calls them of unknown origin.
+  std::string encoder_weights{};
 };
 /// Throws InputError naming the file and what is wrong with it; among that, an encoder file that is missing
 /// or is not the one that the model was trained on, a vocabulary that is not the model's, and a weight that is

@@ -1,14 +1,16 @@
 // clipcap features
+#include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <memory>
 
-#include "clipcap/cache/sha256.h"
 #include "clipcap/data/annotations.h"
+#include "clipcap/data/feature_array.h"
 #include "clipcap/data/feature_extractor.h"
-#include "clipcap/data/feature_file.h"
+#include "clipcap/data/feature_writer.h"
 #include "clipcap/encoders/encoder_file.h"
 #include "clipcap/process/interrupt.h"
+#include "clipcap/terminal/progress.h"
+#include "tensor/io/npy.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {
@@ -46,96 +48,97 @@ Shard parse_shard(const std::string& text) {
   return shard;
 }
 
-// Clips done so far: each in a file of its own beside OUT, until all are there and OUT is written.
-class Progress {
- public:
-  Progress(std::filesystem::path out, FeatureOrigin origin)
-      : out_(std::move(out)), origin_(std::move(origin)) {
-    folder_ = out_;
-    folder_ += ".partial";
-    if (std::filesystem::exists(out_)) adopt(out_);
-    if (std::filesystem::is_directory(folder_)) {
-      for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
-        if (entry.path().extension() == ".safetensors") adopt(entry.path());
-      }
-    }
-  }
-  [[nodiscard]] const ClipFeatures& done() const { return done_; }
-  void add(const std::string& id, const Tensor& features) {
-    std::filesystem::create_directories(folder_);
-    Sha256 name;  // an id need not be a file name
-    name.update(id);
-    write_feature_file(folder_ / (name.hex() + ".safetensors"), {origin_, {{id, features}}});
-    done_[id] = features;
-  }
-  void finish() {
-    write_feature_file(out_, {origin_, done_});
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
+// A message names the first few.
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr size_t kMostNames = 10;
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kMostNames); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kMostNames) text += concat_text(" and ", names.size() - kMostNames, " more");
+  return text;
+}
 
- private:
-  void adopt(const std::filesystem::path& path) {
-    FeatureFile file = read_feature_file(path);
-    CHECK_INPUT(
-        file.origin.same_features(origin_), path.string(),
-        ": holds features of another encoder, frame count or sampling; choose another --out or remove it");
-    // Copies: OUT itself is about to be replaced.
-    for (auto& [id, features] : file.clips) done_[id] = features.clone();
-  }
-  std::filesystem::path out_;
-  std::filesystem::path folder_;
-  FeatureOrigin origin_;
-  ClipFeatures done_;
-};
-
-int run(const Options& options) {
-  const InterruptGuard guard;
-  options.common.apply();
-  const Shard shard = parse_shard(options.shard);
+// The configuration that the clips are encoded by. Without --clip they are .npy files already, of an unknown
+// encoder, whose size the first of them shows.
+Config configured(const Options& options) {
   Config config;
   config.encoder.weights = options.clip;
   config.encoder.activation = options.activation;
   config.model.frames = options.frames;
   config.data.sampling = options.sampling;
   finish_config(config, "features");
+  return config;
+}
+
+int run(const Options& options) {
+  const InterruptGuard guard;
+  options.common.apply();
+  const Shard shard = parse_shard(options.shard);
+  Config config = configured(options);
   const std::string description = adopt_encoder_file(config, "--clip");
-  const Dataset dataset = read_dataset(options.data, {});
-  std::vector<const ClipEntry*> wanted;
+  std::string places;
+  const Dataset dataset = read_dataset(options.data, {}, &places);
+  std::vector<const Dataset::Clip*> wanted;
+  std::vector<std::string> missing;
+  std::string array;
+  std::string medium;
   for (size_t i = 0; i < dataset.clips.size(); ++i) {
-    if (static_cast<int64_t>(i) % shard.count == shard.index) wanted.push_back(&dataset.clips[i]);
+    const Dataset::Clip& clip = dataset.clips[i];
+    if (static_cast<int64_t>(i) % shard.count != shard.index) continue;
+    wanted.push_back(&clip);
+    if (clip.folder == Dataset::kNowhere) {
+      missing.push_back(clip.video_id);
+    } else {
+      (is_feature_array(clip.file) ? array : medium) = dataset.file(clip).string();
+    }
   }
-  Progress progress(options.out, feature_origin(config));
-  std::fprintf(stderr, "%s\n", description.c_str());
+  CHECK_INPUT(missing.empty() || options.keep_going, options.data, ": no video, frame folder or .npy of ",
+              missing.size(), " clips: ", some_of(missing), " (looked in ", places, ")");
+  CHECK_INPUT(
+      array.empty() || options.clip.empty(), array,
+      ": features already, of an encoder that it does not name; leave out --clip to pack such files, or "
+      "train on them as they are");
+  CHECK_INPUT(medium.empty() || !options.clip.empty(), medium,
+              ": --clip is missing: the checkpoint to encode it with");
+  CHECK_INPUT(!array.empty() || !medium.empty(), options.data, ": none of the ", wanted.size(),
+              " clips has a file");
   Generator unused(0);
-  const std::unique_ptr<ImageEncoder> encoder = make_image_encoder(config, unused, true);
+  const std::unique_ptr<ImageEncoder> encoder =
+      array.empty()
+          ? make_image_encoder(config, unused, true)
+          : std::make_unique<FeaturesOnly>(read_npy(array).rank() == 2 ? read_npy(array).dim(1) : 1);
+  FeatureWriter writer(options.out, feature_origin(config), encoder->feature_dim());
+  log_line(description.empty() ? "packing .npy features of an unknown encoder" : description);
   const FeatureExtractor extractor(*encoder, config, "");
-  size_t ready = 0;
-  size_t skipped = 0;
-  for (const ClipEntry* entry : wanted) {
-    check_interrupted();
-    if (progress.done().contains(entry->video_id)) {
-      ++ready;
-      continue;
-    }
-    try {
-      CHECK_INPUT(!entry->file.empty(), options.data, ": clip ", entry->video_id,
-                  ": no video, frame folder or feature file was found for it");
-      progress.add(entry->video_id, extractor.features(entry->file));
-    } catch (const InputError& error) {
-      if (!options.keep_going) throw;
-      std::fprintf(stderr, "skipped: %s\n", error.what());
-      ++skipped;
-      continue;
-    }
-    ++ready;
-    if (ready % 50 == 0 || ready + skipped == wanted.size())
-      std::fprintf(stderr, "encoded clips: %zu of %zu\n", ready, wanted.size());
+  std::vector<const Dataset::Clip*> left;
+  for (const Dataset::Clip* clip : wanted) {
+    if (!writer.contains(clip->video_id)) left.push_back(clip);
   }
-  progress.finish();
-  std::fprintf(stderr, "%s: %zu clips", options.out.c_str(), ready);
-  if (skipped > 0) std::fprintf(stderr, ", %zu skipped", skipped);
-  std::fputc('\n', stderr);
+  size_t skipped = 0;
+  const auto before = static_cast<int64_t>(wanted.size() - left.size());
+  Progress progress("encoding clips", static_cast<int64_t>(wanted.size()), {.done = before});
+  extractor.features_in_order(
+      left.size(),
+      [&](size_t i) {
+        CHECK_INPUT(left[i]->folder != Dataset::kNowhere, options.data, ": clip ", left[i]->video_id,
+                    ": no video, frame folder or .npy was found for it");
+        return dataset.file(*left[i]);
+      },
+      [&](size_t i, Tensor&& features, const std::exception_ptr& error) {
+        check_interrupted();
+        try {
+          if (error) std::rethrow_exception(error);
+          writer.add(left[i]->video_id, features);
+        } catch (const InputError& wrong) {
+          if (!options.keep_going) throw;
+          log_line("skipped: ", wrong.what());
+          writer.skip(left[i]->video_id);
+          ++skipped;
+        }
+        progress.update(before + static_cast<int64_t>(i) + 1);
+      });
+  writer.finish();
+  log_line(options.out, ": ", wanted.size() - skipped, " clips",
+           skipped > 0 ? concat_text(", ", skipped, " skipped") : "");
   return 0;
 }
 
@@ -145,7 +148,8 @@ void add_features(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("features", "Encode the clips of a data set once, for training on many times");
-  command->add_option("--clip", options->clip, "CLIP or ResNet checkpoint")->required();
+  command->add_option("--clip", options->clip,
+                      "CLIP or ResNet checkpoint; left out: the clips are .npy files");
   command->add_option("--data", options->data, "folder with videos, videodatainfo.json, V2C JSON")
       ->required();
   command->add_option("--out", options->out, "feature file to write; clips that it holds already are kept")

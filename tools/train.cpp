@@ -30,7 +30,7 @@ int run(const Options& options) {
   }
   options.common.apply();
   CHECK_INPUT(!options.train.data.empty(), "train: --data is missing");
-  CHECK_INPUT(!options.train.out.empty(), "train: --out is missing");
+  CHECK_INPUT(options.train.check || !options.train.out.empty(), "train: --out is missing");
   TrainOptions chosen = options.train;
   chosen.cache_features = !options.no_cache;
   return train(config, chosen);
@@ -49,6 +49,8 @@ void add_train(CLI::App& app, Action& chosen) {
   command->add_flag("--overwrite", options->train.overwrite, "replace the run or model that is in OUT");
   command->add_option("--seed", options->seed, "the same as --set train.seed=N")
       ->check(whole_number_to(1'000'000'000));
+  command->add_flag("--check", options->train.check,
+                    "read and judge the data, print what is known of it, and train nothing");
   command->add_flag("--print-config", options->print_config,
                     "print the whole configuration with comments, and end");
   command->add_flag("--no-cache", options->no_cache, "neither read nor write the feature cache");

@@ -63,8 +63,9 @@ struct TrainConfig {
 struct DataConfig {
   std::string sampling = "middles";  // or "linspace"
   std::string split = "train";
-  std::string eval_split = "validate";
-  bool v2c_splits = false;
+  std::string eval_split;              // empty: validate, where the data has it
+  std::string splits = "auto";         // where the splits are from (data/splits.h)
+  bool v2c_splits = false;             // the same as splits = "v2c"
   std::string caption_vocabulary;      // V2C info file; empty = built from the training captions
   std::string commonsense_vocabulary;  // the same for the sub-decoders
   std::string features;                // file of `clipcap features`, several separated by commas
@@ -76,6 +77,9 @@ struct EncoderConfig {
   std::string tokenizer;     // the teacher's; needed with weights and distillation
   std::string activation = "auto";
   std::string sha256;  // of `weights`: recorded when training begins, checked from then on
+  /// "unknown": the run learnt from features of which nobody says what made them. Recorded by training; the
+  /// model then has no encoder until one is named.
+  std::string origin;
 };
 
 struct Config {

@@ -11,7 +11,7 @@ namespace {
 using nlohmann::json;
 
 // Everything else is refused, keys to come included.
-constexpr std::array<std::string_view, 22> kMayChange{"train.steps",
+constexpr std::array<std::string_view, 23> kMayChange{"train.steps",
                                                       "train.batch",
                                                       "train.accumulate",
                                                       "train.lr",
@@ -32,6 +32,7 @@ constexpr std::array<std::string_view, 22> kMayChange{"train.steps",
                                                       "encoder.tokenizer",
                                                       "data.split",
                                                       "data.eval_split",
+                                                      "data.splits",
                                                       "data.v2c_splits"};
 constexpr std::array<std::string_view, 3> kFilesOfData{"data.features", "data.caption_vocabulary",
                                                        "data.commonsense_vocabulary"};

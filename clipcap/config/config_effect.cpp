@@ -43,6 +43,7 @@ std::string why_without_effect(const Config& config, std::string_view key) {
   }
   if (key == "encoder.sha256" && e.weights.empty()) return "encoder.weights is empty";
   if (key == "train.encoder_lr_scale" && !config.train.train_encoder) return "train.train_encoder is false";
+  if (key == "data.splits" && config.data.v2c_splits) return "data.v2c_splits is true";
   if (key == "train.min_count" && !config.data.caption_vocabulary.empty() &&
       (m.subdecoders.empty() || !config.data.commonsense_vocabulary.empty()))
     return "all words come from vocabulary files";

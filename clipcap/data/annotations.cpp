@@ -3,26 +3,17 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <unordered_map>
 
+#include "clipcap/data/clip_index.h"
+#include "clipcap/data/json_lists.h"
+#include "clipcap/data/media_files.h"
+#include "clipcap/data/splits.h"
 #include "tensor/check.h"
-#include "tensor/io/json_text.h"
-#include "tensor/io/mapped_file.h"
 
 namespace clipcap {
 namespace {
 
 using nlohmann::json;
-
-constexpr size_t kMostBytes = 512U << 20U;
-
-json parse_file(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  const auto bytes = file->bytes();
-  CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; at most ", kMostBytes,
-              " expected");
-  return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
-}
 
 const json& member(const json& object, const char* key, const std::string& where) {
   CHECK_INPUT(object.is_object(), where, ": expected an object, found ", object.type_name());
@@ -37,13 +28,7 @@ const std::string& text_member(const json& object, const char* key, const std::s
   return value.get_ref<const std::string&>();
 }
 
-const json& list_member(const json& object, const char* key, const std::string& where) {
-  const json& value = member(object, key, where);
-  CHECK_INPUT(value.is_array(), where, ".", key, ": expected a list, found ", value.type_name());
-  return value;
-}
-
-std::string element(const std::string& where, const char* key, size_t i) {
+std::string element(const std::string& where, const std::string& key, size_t i) {
   return concat_text(where, key, "[", i, "]");
 }
 
@@ -56,7 +41,7 @@ std::vector<std::string> token_list(const json& value, const std::string& where)
     const auto& text = word.get_ref<const std::string&>();
     if (text == "<sos>" || text == "<PAD>") continue;
     if (text == "<eos>") break;
-    words.push_back(text);
+    if (!text.empty()) words.push_back(text);
   }
   return words;
 }
@@ -67,159 +52,220 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-// [[raw string, [tokens]], ...]
-std::vector<Annotation> aspect(const json& caption, const char* key, const std::string& where) {
-  std::vector<Annotation> annotations;
-  if (!caption.contains(key)) return annotations;
-  const json& list = list_member(caption, key, where);
-  for (size_t i = 0; i < list.size(); ++i) {
-    const std::string place = element(where + ".", key, i);
-    CHECK_INPUT(list[i].is_array() && list[i].size() == 2 && list[i][0].is_string(), place,
-                ": expected [text, [words]]");
-    annotations.push_back({list[i][0].get<std::string>(), token_list(list[i][1], place)});
-  }
-  return annotations;
-}
+class Builder {
+ public:
+  Builder() { dataset_.splits.emplace_back(); }
 
-struct Builder {
-  Dataset dataset;
-  std::unordered_map<std::string, size_t> by_id;
-  std::unordered_map<std::string, std::string> file_names;
-
-  ClipEntry& clip(const std::string& id, const std::string& split) {
-    const auto [found, fresh] = by_id.try_emplace(id, dataset.clips.size());
-    if (fresh) dataset.clips.push_back({id, {}, split, {}});
-    return dataset.clips[found->second];
+  // Captions follow in any order, so the clips are read first.
+  void read_msrvtt(const std::filesystem::path& path) {
+    const std::string name = path.string();
+    const auto part = [&](const std::string& wanted, const auto& element_of) {
+      bool there = false;
+      read_json_lists(path, "an object",
+                      {[&](const std::string& key) {
+                         there = there || key == wanted;
+                         return key == wanted;
+                       },
+                       [&](const std::string&, size_t i, const json& value) { element_of(i, value); },
+                       [&](const std::string& key, const char* type) {
+                         CHECK_INPUT(key != wanted, name, ".", key, ": expected a list, found ", type);
+                       }});
+      CHECK_INPUT(there, name, ": \"", wanted, "\" is missing");
+    };
+    part("videos", [&](size_t i, const json& video) {
+      const std::string where = element(name + ": ", "videos", i);
+      const std::string& id = text_member(video, "video_id", where);
+      CHECK_INPUT(index_.add(id, dataset_.clips.size()), where, ".video_id: \"", id, "\" appears twice");
+      const std::string split = video.contains("split") ? text_member(video, "split", where) : "train";
+      add_clip(id, split_name(split));
+      if (video.contains("file")) file_names_[id] = text_member(video, "file", where);
+    });
+    part("sentences", [&](size_t i, const json& sentence) {
+      const std::string where = element(name + ": ", "sentences", i);
+      const std::string& id = text_member(sentence, "video_id", where);
+      const std::string& caption = text_member(sentence, "caption", where);
+      const std::optional<size_t> clip = index_.find(id);
+      CHECK_INPUT(clip, where, ".video_id: \"", id, "\" is not among the videos");
+      add_caption(*clip, caption, split_words(caption));
+    });
   }
+
+  void read_v2c(const std::filesystem::path& path, bool adds_clips) {
+    order_captions();
+    v2c_alone_ = adds_clips;
+    const std::string name = path.string();
+    V2cCoverage coverage;
+    coverage.file = path.filename().string();
+    std::optional<size_t> clip;
+    read_json_lists(path, "an object of videos",
+                    {[&](const std::string& id) {
+                       bool renamed = false;
+                       clip = index_.find(id, &renamed);
+                       if (!clip && adds_clips) {
+                         clip = dataset_.clips.size();
+                         index_.add(id, *clip);
+                         add_clip(id, "train");
+                       }
+                       if (!clip && coverage.unknown++ == 0) coverage.example = id.substr(0, 60);
+                       if (renamed && coverage.renamed++ == 0)
+                         coverage.renamed_example =
+                             id.substr(0, 60) + " is " + dataset_.clips[*clip].video_id;
+                       coverage.clips += clip ? 1 : 0;
+                       return clip.has_value();  // V2C covers videos that a subset of MSR-VTT lacks
+                     },
+                     [&](const std::string& id, size_t i, const json& value) {
+                       add_v2c_caption(*clip, value, concat_text(name, ": ", id, "[", i, "]"), coverage);
+                     },
+                     [&](const std::string& id, const char* type) {
+                       fail_input(name, ": ", id, ": expected a list of captions, found ", type);
+                     }});
+    dataset_.commonsense.push_back(std::move(coverage));
+  }
+
+  [[nodiscard]] Dataset& finish() {
+    order_captions();
+    return dataset_;
+  }
+  [[nodiscard]] const ClipIndex& index() const { return index_; }
+  [[nodiscard]] const std::unordered_map<std::string, std::string>& file_names() const { return file_names_; }
+
+ private:
+  void add_clip(const std::string& id, const std::string& split) {
+    const auto known = std::find(dataset_.splits.begin(), dataset_.splits.end(), split);
+    const auto number = static_cast<uint32_t>(known - dataset_.splits.begin());
+    if (known == dataset_.splits.end()) {
+      CHECK_INPUT(dataset_.splits.size() < 10'000, "more than 10000 splits (\"", split, "\" …)");
+      dataset_.splits.push_back(split);
+    }
+    dataset_.clips.emplace_back().video_id = id;
+    dataset_.clips.back().split = number;
+  }
+
+  [[nodiscard]] std::vector<uint32_t> numbers(const std::vector<std::string>& words) {
+    std::vector<uint32_t> result;
+    for (const std::string& word : words) result.push_back(dataset_.words.add(word));
+    return result;
+  }
+
+  [[nodiscard]] uint32_t add_text(const std::string& text, std::span<const uint32_t> words) {
+    const size_t row = dataset_.texts.size();
+    CHECK_INPUT(row < ~0U, "more captions than 32 bits count");
+    dataset_.texts.add(std::span(text.data(), text.size()));
+    dataset_.tokens.add(words);
+    return static_cast<uint32_t>(row);
+  }
+
+  void add_caption(size_t clip, const std::string& text, const std::vector<std::string>& words) {
+    if (words.empty()) {
+      ++dataset_.clips[clip].empty_captions;
+      return;
+    }
+    fresh_.push_back({static_cast<uint32_t>(clip), {add_text(text, numbers(words)), {}, {}}});
+  }
+
+  // [[raw string, [tokens]], ...]
+  void add_annotations(const json& caption, size_t kind, const std::string& where, Dataset::Rows& rows,
+                       V2cCoverage& coverage) {
+    const char* key = kAnnotationNames[kind];
+    Ragged<uint32_t>& all = dataset_.annotations[kind];
+    rows.first[kind] = static_cast<uint32_t>(all.size());
+    rows.count[kind] = 0;
+    const auto found = caption.find(key);
+    if (found == caption.end()) return;
+    CHECK_INPUT(found->is_array(), where, ".", key, ": expected a list, found ", found->type_name());
+    for (size_t i = 0; i < found->size(); ++i) {
+      const json& annotation = (*found)[i];
+      const std::string place = element(where + ".", key, i);
+      CHECK_INPUT(annotation.is_array() && annotation.size() == 2 && annotation[0].is_string(), place,
+                  ": expected [text, [words]]");
+      const std::vector<uint32_t> words = numbers(token_list(annotation[1], place));
+      if (words.empty()) {
+        ++coverage.empty;
+        continue;
+      }
+      CHECK_INPUT(all.size() < ~0U, place, ": more annotations than 32 bits count");
+      all.add(words);
+      ++rows.count[kind];
+    }
+  }
+
+  void add_v2c_caption(size_t clip, const json& value, const std::string& where, V2cCoverage& coverage) {
+    const std::vector<std::string> tokens =
+        token_list(member(value, "final_caption", where), where + ".final_caption");
+    const std::string text =
+        value.contains("caption") ? text_member(value, "caption", where) : joined(tokens);
+    Dataset::Rows rows;
+    for (size_t k = 0; k < kAnnotationKinds; ++k) add_annotations(value, k, where, rows, coverage);
+    if (tokens.empty()) {
+      // Beside MSR-VTT's file it is one of the captions that were counted there.
+      dataset_.clips[clip].empty_captions += v2c_alone_ ? 1 : 0;
+      return;
+    }
+    const std::vector<uint32_t> words = numbers(tokens);
+    Dataset::Rows* same = nullptr;
+    for (Dataset::Rows& own : own_captions(clip)) {
+      const bool bare = own.count == std::array<uint32_t, kAnnotationKinds>{};
+      if (!bare) continue;
+      const auto own_words = dataset_.tokens[own.text];
+      const bool same_words = std::equal(own_words.begin(), own_words.end(), words.begin(), words.end());
+      if (!same_words && dataset_.text(own) != text) continue;
+      same = &own;
+      rows.text = same_words && dataset_.text(own) == text ? own.text : add_text(text, words);
+      break;
+    }
+    if (same != nullptr) {
+      *same = rows;
+      ++coverage.matched;
+      return;
+    }
+    rows.text = add_text(text, words);
+    fresh_.push_back({static_cast<uint32_t>(clip), rows});
+    ++coverage.added;
+  }
+
+  [[nodiscard]] std::span<Dataset::Rows> own_captions(size_t clip) {
+    const Dataset::Clip& own = dataset_.clips[clip];
+    return std::span(dataset_.captions).subspan(own.first_caption, own.captions);
+  }
+
+  // Captions in the order of their clips, those of a clip as they came.
+  void order_captions() {
+    if (fresh_.empty()) return;
+    CHECK_INPUT(dataset_.clips.size() < ~0U, "more clips than 32 bits count");
+    std::vector<size_t> counts(dataset_.clips.size(), 0);
+    for (size_t c = 0; c < counts.size(); ++c) counts[c] = dataset_.clips[c].captions;
+    for (const Fresh& caption : fresh_) ++counts[caption.clip];
+    std::vector<Dataset::Rows> ordered(dataset_.captions.size() + fresh_.size());
+    size_t at = 0;
+    for (size_t c = 0; c < counts.size(); ++c) {
+      Dataset::Clip& clip = dataset_.clips[c];
+      const auto own = own_captions(c);
+      std::copy(own.begin(), own.end(), ordered.begin() + static_cast<std::ptrdiff_t>(at));
+      clip.first_caption = at;
+      at += counts[c];
+    }
+    for (const Fresh& caption : fresh_) {
+      Dataset::Clip& clip = dataset_.clips[caption.clip];
+      ordered[clip.first_caption + clip.captions++] = caption.rows;
+    }
+    dataset_.captions = std::move(ordered);
+    fresh_ = {};
+  }
+
+  struct Fresh {
+    uint32_t clip = 0;
+    Dataset::Rows rows;
+  };
+  Dataset dataset_;
+  bool v2c_alone_ = false;
+  ClipIndex index_;
+  std::unordered_map<std::string, std::string> file_names_;
+  std::vector<Fresh> fresh_;  // not yet among the data set's captions
 };
 
-void read_msrvtt(const std::filesystem::path& path, Builder& builder) {
-  const json root = parse_file(path);
-  const std::string name = path.string();
-  const json& videos = list_member(root, "videos", name);
-  for (size_t i = 0; i < videos.size(); ++i) {
-    const std::string where = element(name + ": ", "videos", i);
-    const std::string& id = text_member(videos[i], "video_id", where);
-    CHECK_INPUT(!builder.by_id.contains(id), where, ".video_id: \"", id, "\" appears twice");
-    const std::string split = videos[i].contains("split") ? text_member(videos[i], "split", where) : "train";
-    builder.clip(id, split == "val" ? "validate" : split);
-    if (videos[i].contains("file")) builder.file_names[id] = text_member(videos[i], "file", where);
-  }
-  const json& sentences = list_member(root, "sentences", name);
-  for (size_t i = 0; i < sentences.size(); ++i) {
-    const std::string where = element(name + ": ", "sentences", i);
-    const std::string& id = text_member(sentences[i], "video_id", where);
-    const std::string& caption = text_member(sentences[i], "caption", where);
-    const auto found = builder.by_id.find(id);
-    CHECK_INPUT(found != builder.by_id.end(), where, ".video_id: \"", id, "\" is not among the videos");
-    builder.dataset.clips[found->second].captions.push_back({{caption, split_words(caption)}, {}, {}, {}});
-  }
-}
-
-// "videos": {"train": [0, 1], "val": [], "test": [2]} of a V2C info file, whose numbers may be strings.
-void read_v2c_splits(const std::filesystem::path& path, Builder& builder) {
-  const json root = parse_file(path);
-  const std::string name = path.string();
-  const std::string where = name + ": videos";
-  const json& videos = member(root, "videos", name);
-  for (ClipEntry& clip : builder.dataset.clips) clip.split.clear();
-  for (const auto& [key, split] : {std::pair{"train", "train"}, {"val", "validate"}, {"test", "test"}}) {
-    CHECK_INPUT(videos.is_object(), name, ": videos: expected an object, found ", videos.type_name());
-    if (!videos.contains(key)) continue;
-    const json& list = list_member(videos, key, where);
-    for (size_t i = 0; i < list.size(); ++i) {
-      const bool number = list[i].is_number_unsigned();
-      CHECK_INPUT(number || list[i].is_string(), element(name + ": videos.", key, i),
-                  ": expected the number of a video, found ", list[i].type_name());
-      const std::string id = number ? std::to_string(list[i].get<uint64_t>()) : list[i].get<std::string>();
-      const auto found = builder.by_id.find("video" + id);
-      if (found == builder.by_id.end()) continue;  // a clip without annotations here
-      std::string& chosen = builder.dataset.clips[found->second].split;
-      if (chosen.empty()) chosen = split;
-    }
-  }
-}
-
-void read_v2c(const std::filesystem::path& path, Builder& builder, bool adds_clips) {
-  const json root = parse_file(path);
-  const std::string name = path.string();
-  CHECK_INPUT(root.is_object(), name, ": expected an object of videos, found ", root.type_name());
-  for (const auto& [id, list] : root.items()) {
-    const std::string video = name + ": " + id;
-    CHECK_INPUT(list.is_array(), video, ": expected a list of captions, found ", list.type_name());
-    const bool known = builder.by_id.contains(id);
-    if (!known && !adds_clips) continue;  // V2C covers videos that a subset of MSR-VTT lacks
-    ClipEntry& clip = builder.clip(id, "train");
-    for (size_t i = 0; i < list.size(); ++i) {
-      const std::string where = concat_text(video, "[", i, "]");
-      Caption caption;
-      caption.caption.tokens = token_list(member(list[i], "final_caption", where), where + ".final_caption");
-      caption.caption.text = list[i].contains("caption") ? text_member(list[i], "caption", where)
-                                                         : joined(caption.caption.tokens);
-      caption.intention = aspect(list[i], "intention", where);
-      caption.effect = aspect(list[i], "effect", where);
-      caption.attribute = aspect(list[i], "attribute", where);
-      const auto same = std::find_if(clip.captions.begin(), clip.captions.end(), [&](const Caption& own) {
-        return own.intention.empty() && own.effect.empty() && own.attribute.empty() &&
-               (own.caption.text == caption.caption.text || own.caption.tokens == caption.caption.tokens);
-      });
-      if (same != clip.captions.end()) {
-        *same = std::move(caption);
-      } else {
-        clip.captions.push_back(std::move(caption));
-      }
-    }
-  }
-}
-
-// File names come from elsewhere: they may not lead out of the folder.
-bool stays_inside(const std::filesystem::path& name) {
-  if (name.empty() || name.is_absolute()) return false;
-  return std::none_of(name.begin(), name.end(),
-                      [](const std::filesystem::path& part) { return part == ".."; });
-}
-
-// Subtitles, descriptions and half-loaded files share a clip's name: only folders and these
-// endings are media.
-bool is_media(const std::filesystem::path& path) {
-  static const std::set<std::string> endings{".mp4", ".avi", ".mkv",  ".webm", ".mov",  ".gif",
-                                             ".m4v", ".mpg", ".mpeg", ".ts",   ".flv",  ".wmv",
-                                             ".ogv", ".3gp", ".npy",  ".jpg",  ".jpeg", ".png"};
-  std::string ending = path.extension().string();
-  for (char& c : ending) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  std::error_code error;
-  return endings.contains(ending) || std::filesystem::is_directory(path, error);
-}
-
-void find_media(const std::filesystem::path& folder, Builder& builder) {
-  std::unordered_map<std::string, std::filesystem::path> by_stem;
-  for (const char* part : {"", "videos", "frames", "features"}) {
-    std::error_code error;
-    const std::filesystem::path place = *part == '\0' ? folder : folder / part;
-    std::vector<std::filesystem::path> entries;
-    for (const auto& entry : std::filesystem::directory_iterator(place, error))
-      entries.push_back(entry.path());
-    std::sort(entries.begin(), entries.end());
-    for (const std::filesystem::path& path : entries) {
-      if (is_media(path)) by_stem.emplace(path.stem().string(), path);
-    }
-  }
-  for (ClipEntry& clip : builder.dataset.clips) {
-    const auto named = builder.file_names.find(clip.video_id);
-    if (named != builder.file_names.end()) {
-      CHECK_INPUT(stays_inside(named->second), folder.string(), ": clip ", clip.video_id, ": file \"",
-                  named->second, "\" leads out of the folder");
-      for (const std::filesystem::path& place : {folder / named->second, folder / "videos" / named->second}) {
-        std::error_code error;
-        if (clip.file.empty() && std::filesystem::exists(place, error)) clip.file = place;
-      }
-      CHECK_INPUT(!clip.file.empty(), folder.string(), ": clip ", clip.video_id, ": file \"", named->second,
-                  "\" is not there");
-      continue;
-    }
-    const auto found = by_stem.find(clip.video_id);
-    if (found != by_stem.end()) clip.file = found->second;
-  }
+std::string lower(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return text;
 }
 
 }  // namespace
@@ -248,34 +294,37 @@ std::vector<std::string> split_words(const std::string& text) {
   return words;
 }
 
-Dataset read_dataset(const std::filesystem::path& folder, const DatasetOptions& options) {
+Dataset read_dataset(const std::filesystem::path& folder, const DatasetOptions& options,
+                     std::string* places) {
   std::error_code error;
   CHECK_INPUT(std::filesystem::is_directory(folder, error), folder.string(), ": no such data folder");
   std::vector<std::filesystem::path> msrvtt;
+  std::vector<std::filesystem::path> merged;  // MSRVTT_data.json: the other files together
   std::vector<std::filesystem::path> v2c;
-  std::vector<std::filesystem::path> v2c_info;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.ends_with(".json")) continue;
+    const std::string name = lower(entry.path().filename().string());
+    if (!name.ends_with(".json") || name.starts_with(".")) continue;
     if (name.find("videodatainfo") != std::string::npos) msrvtt.push_back(entry.path());
-    if (name.find("V2C") != std::string::npos && name.find("caption") != std::string::npos)
+    if (name == "msrvtt_data.json") merged.push_back(entry.path());
+    if (name.find("v2c") != std::string::npos && name.find("caption") != std::string::npos)
       v2c.push_back(entry.path());
-    if (name == "v2c_info.json" || (name == "msrvtt_new_info.json" && v2c_info.empty())) {
-      v2c_info.assign(1, entry.path());  // both hold splits; the commonsense file's is V2C's own
-    }
   }
+  if (msrvtt.empty()) msrvtt = merged;
   CHECK_INPUT(!msrvtt.empty() || !v2c.empty(), folder.string(),
               ": no videodatainfo.json and no V2C caption file in this folder");
-  CHECK_INPUT(!options.v2c_splits || !v2c_info.empty(), folder.string(),
-              ": no v2c_info.json to take the splits from");
   std::sort(msrvtt.begin(), msrvtt.end());
   std::sort(v2c.begin(), v2c.end());
   Builder builder;
-  for (const auto& path : msrvtt) read_msrvtt(path, builder);
-  for (const auto& path : v2c) read_v2c(path, builder, msrvtt.empty());
-  if (!v2c_info.empty() && (options.v2c_splits || msrvtt.empty())) read_v2c_splits(v2c_info.front(), builder);
-  if (options.find_media) find_media(folder, builder);
-  return std::move(builder.dataset);
+  for (const auto& path : msrvtt) builder.read_msrvtt(path);
+  for (const auto& path : v2c) builder.read_v2c(path, msrvtt.empty());
+  Dataset dataset = std::move(builder.finish());
+  dataset.split_source = msrvtt.empty() ? "V2C's captions" : msrvtt.front().filename().string();
+  choose_splits(folder, options.splits, !msrvtt.empty(), builder.index(), dataset);
+  if (options.find_media) {
+    const std::string looked_at = find_media(folder, dataset, builder.file_names());
+    if (places != nullptr) *places = looked_at;
+  }
+  return dataset;
 }
 
 }  // namespace clipcap

@@ -1,18 +1,28 @@
 #include "clipcap/data/feature_extractor.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
+#include <map>
 #include <mutex>
-#include <nlohmann/json.hpp>
+#include <thread>
 
+#include "clipcap/data/feature_array.h"
 #include "clipcap/data/feature_cache.h"
 #include "clipcap/encoders/preprocess.h"
 #include "clipcap/media/clip_source.h"
 #include "clipcap/process/interrupt.h"
 #include "clipcap/terminal/console.h"
-#include "tensor/io/npy.h"
 
 namespace clipcap {
+
+FrameSampling frame_sampling(const Config& config) {
+  FrameSampling sampling;
+  sampling.frames = config.model.frames;
+  sampling.rule =
+      config.data.sampling == "linspace" ? FrameSampling::Rule::linspace : FrameSampling::Rule::middles;
+  return sampling;
+}
 
 FeatureExtractor::FeatureExtractor(const ImageEncoder& encoder, const Config& config,
                                    std::string encoder_name)
@@ -29,16 +39,15 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip) const {
 }
 
 Tensor FeatureExtractor::frames(const std::filesystem::path& clip, const FrameReader& read) const {
-  FrameSampling sampling;
-  sampling.frames = config_.model.frames;
-  sampling.rule =
-      config_.data.sampling == "linspace" ? FrameSampling::Rule::linspace : FrameSampling::Rule::middles;
+  CHECK_INPUT(encoder_.encodes(), clip.string(),
+              ": the model learnt from features of an unknown encoder, so it cannot look at pictures itself; "
+              "--encoder FILE names the checkpoint that made those features, or give a .npy of them");
   const int64_t side = encoder_.resolution();
   const Preprocessing preprocessing = encoder_.preprocessing();
   const auto frame_size = static_cast<size_t>(3 * side * side);
   Tensor pixels = Tensor::empty({config_.model.frames, 3, side, side});
   int64_t count = 0;
-  read(sampling, [&](int64_t, Image&& image) {
+  read(frame_sampling(config_), [&](int64_t, Image&& image) {
     check_interrupted();
     CHECK(count < config_.model.frames, clip.string(), ": more frames than asked for");
     preprocess(image, preprocessing,
@@ -52,7 +61,9 @@ Tensor FeatureExtractor::frames(const std::filesystem::path& clip, const FrameRe
 Tensor FeatureExtractor::features(const std::filesystem::path& clip, const FrameReader& read) const {
   const Tensor pixels = frames(clip, read);
   warn_of_random_encoder();
-  return encoder_.encode(pixels);
+  Tensor result = encoder_.encode(pixels);
+  check_finite_features(result, clip.string() + ": the encoder's features");
+  return result;
 }
 
 // Once a process, when a clip was read: it is about the model, not about the clip, and what is refused is
@@ -67,29 +78,108 @@ void FeatureExtractor::warn_of_random_encoder() const {
   });
 }
 
-Tensor FeatureExtractor::features(const std::filesystem::path& clip) const {
-  if (clip.extension() == ".npy") {
-    const Tensor array = read_npy(clip);
-    CHECK_INPUT(is_floating(array.dtype()) && array.rank() == 2 && array.dim(1) == encoder_.feature_dim() &&
-                    array.dim(0) > 0,
-                clip.string(), ": ", array.dtype(), ' ', array.shape(), " is not features [n, ",
-                encoder_.feature_dim(), "]");
-    return array.slice(0, 0, std::min(array.dim(0), config_.model.frames)).to(DType::f32).clone();
+FeatureExtractor::Prepared FeatureExtractor::prepare(const std::filesystem::path& clip) const {
+  Prepared prepared{clip, {}, {}, {}};
+  if (is_feature_array(clip)) {
+    prepared.features = read_feature_array(clip, encoder_.feature_dim(), frame_sampling(config_));
+    return prepared;
   }
-  std::string key;
-  if (!cache_name_.empty()) {
-    key = feature_cache_key(clip, cache_name_);
-    const Tensor found = map_cached_features(key);
+  if (!cache_name_.empty() && encoder_.encodes()) {
+    prepared.key = feature_cache_key(clip, cache_name_);
+    const Tensor found = map_cached_features(prepared.key);
     if (found.defined() && found.dim(1) == encoder_.feature_dim() && found.dim(0) > 0) {
-      warn_of_random_encoder();
-      return found.clone();
+      prepared.key.clear();
+      prepared.features = found.clone();
+      check_finite_features(prepared.features, clip.string());
+      return prepared;
     }
   }
-  const Tensor pixels = frames(clip);
-  warn_of_random_encoder();
-  const Tensor result = encoder_.encode(pixels);
-  if (!key.empty()) store_cached_features(key, result);
+  prepared.frames = frames(clip);
+  return prepared;
+}
+
+Tensor FeatureExtractor::finish(Prepared&& prepared) const {
+  if (!is_feature_array(prepared.clip)) warn_of_random_encoder();
+  if (prepared.features.defined()) return std::move(prepared.features);
+  Tensor result = encoder_.encode(prepared.frames);
+  check_finite_features(result, prepared.clip.string() + ": the encoder's features");
+  if (!prepared.key.empty()) store_cached_features(prepared.key, result);
   return result;
+}
+
+Tensor FeatureExtractor::features(const std::filesystem::path& clip) const { return finish(prepare(clip)); }
+
+void FeatureExtractor::features_in_order(size_t count,
+                                         const std::function<std::filesystem::path(size_t)>& clip,
+                                         const Take& take) const {
+  struct Slot {
+    Prepared prepared;
+    std::exception_ptr error;
+  };
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::map<size_t, Slot> ready;  // at most kClipsAhead
+  size_t next = 0;               // clip that no thread has begun
+  size_t taken = 0;              // clips that the caller is done with
+  bool stop = false;
+  const auto read_ahead = [&] {
+    std::unique_lock<std::mutex> lock(mutex);
+    for (;;) {
+      changed.wait(lock, [&] { return stop || next == count || next < taken + kClipsAhead; });
+      if (stop || next == count) return;
+      const size_t own = next++;
+      lock.unlock();
+      Slot slot;
+      try {
+        slot.prepared = prepare(clip(own));
+      } catch (...) {
+        slot.error = std::current_exception();
+      }
+      lock.lock();
+      ready.emplace(own, std::move(slot));
+      changed.notify_all();
+    }
+  };
+  std::vector<std::thread> threads;
+  const auto end = [&] {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      stop = true;
+    }
+    changed.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  };
+  try {
+    // Decoding a video takes less time than encoding its frames: two threads keep the encoder busy.
+    constexpr size_t kReaders = 2;
+    for (size_t t = 0; t < std::min(kReaders, count); ++t) threads.emplace_back(read_ahead);
+    for (size_t i = 0; i < count; ++i) {
+      Slot slot;
+      {
+        std::unique_lock<std::mutex> lock(mutex);
+        changed.wait(lock, [&] { return ready.contains(i); });
+        slot = std::move(ready.extract(i).mapped());
+      }
+      Tensor features;
+      if (!slot.error) {
+        try {
+          features = finish(std::move(slot.prepared));
+        } catch (...) {
+          slot.error = std::current_exception();
+        }
+      }
+      take(i, std::move(features), slot.error);
+      {
+        const std::lock_guard<std::mutex> lock(mutex);
+        ++taken;
+      }
+      changed.notify_all();
+    }
+  } catch (...) {
+    end();
+    throw;
+  }
+  end();
 }
 
 FeatureBatch stack_features(std::span<const Tensor> clips) {

@@ -13,14 +13,14 @@ namespace {
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr uint64_t kDrawBits = 20;  // a text draws fewer numbers than that
 
-// Log-probabilities [R,V] of the next word; pad and sos, which no text contains, are ruled out first.
+// Log-probabilities [R,V] of the next word; pad, sos and unk, which no text contains, are ruled out first.
 Tensor next_log_probabilities(const TextDecoder& decoder, const Variable& hidden, const Variable& table,
                               const SpecialTokens& tokens, const nn::Run& run) {
   const Tensor logits = decoder.logits(hidden, table, run).value().contiguous();
   const int64_t vocab = logits.dim(1);
   float* at = logits.host<float>();
   for (int64_t r = 0; r < logits.dim(0); ++r) {
-    for (const int32_t id : {tokens.pad, tokens.sos}) {
+    for (const int32_t id : {tokens.pad, tokens.sos, tokens.unk}) {
       if (id != tokens.eos && id >= 0 && id < vocab) at[r * vocab + id] = kNever;
     }
   }

@@ -29,7 +29,7 @@ struct Hypothesis {
   double score = 0;  // log_probability, or the length-penalised score of a beam
 };
 
-/// Decodes one text for each clip of the memory. pad and sos are never produced.
+/// Decodes one text for each clip of the memory. pad, sos and unk are never produced.
 /// `hidden`, when given (greedy only), receives the hidden states [B,L,d] at the inputs read (sos, w_1, …)
 /// and `hidden_valid` u8 [B,L]: what the caption decoder attends to.
 [[nodiscard]] std::vector<Hypothesis> search(const TextDecoder& decoder, const Variable& table,

@@ -118,7 +118,14 @@ std::string adopt_encoder_file(Config& config, const std::string& name) {
 }
 
 bool encoder_is_apart(const Config& config) {
-  return !config.encoder.weights.empty() && !config.train.train_encoder;
+  return (!config.encoder.weights.empty() || config.encoder.origin == "unknown") &&
+         !config.train.train_encoder;
+}
+
+std::unique_ptr<ImageEncoder> make_features_only(const Config& config) {
+  const ModelConfig& m = config.model;
+  constexpr int64_t kResnetFeatures = 2048;
+  return std::make_unique<FeaturesOnly>(m.encoder == "resnet152" ? kResnetFeatures : m.geometry.embed);
 }
 
 std::unique_ptr<ImageEncoder> make_image_encoder(const Config& config, Generator& generator, bool pack) {
@@ -131,6 +138,7 @@ std::unique_ptr<ImageEncoder> make_image_encoder(const Config& config, Generator
     CHECK_INPUT(encoder, config.encoder.weights, ": no image tower in it");
     return encoder;
   }
+  if (config.encoder.origin == "unknown") return make_features_only(config);
   if (m.encoder == "resnet152") return std::make_unique<Resnet>(ResnetGeometry{}, generator);
   const Activation activation =
       config.encoder.activation == "gelu" ? Activation::gelu : Activation::quick_gelu;

@@ -36,13 +36,16 @@ struct EncoderLoadOptions {
 /// without weights.
 std::string adopt_encoder_file(Config& config, const std::string& name);
 
-/// Whether a model's own file leaves the image encoder out because encoder.weights holds it.
+/// Whether a model's own file leaves the image encoder out: encoder.weights holds it, or nobody knows it
+/// (encoder.origin).
 [[nodiscard]] bool encoder_is_apart(const Config& config);
 
-/// The image encoder of a configuration: from encoder.weights (packed for inference with `pack`), or random
-/// from `generator`.
+/// The image encoder of a configuration: from encoder.weights (packed for inference with `pack`), only the
+/// size of its features where encoder.origin is "unknown", or else random from `generator`.
 [[nodiscard]] std::unique_ptr<ImageEncoder> make_image_encoder(const Config& config, Generator& generator,
                                                                bool pack);
+/// The size of the configuration's features, for what needs no more.
+[[nodiscard]] std::unique_ptr<ImageEncoder> make_features_only(const Config& config);
 /// One that only has shapes until it is loaded.
 [[nodiscard]] std::unique_ptr<ImageEncoder> make_empty_image_encoder(const Config& config);
 

@@ -21,4 +21,8 @@ Tensor ImageEncoder::encode(const Tensor& frames) const {
   return ops::concat(parts, 0);
 }
 
+Variable FeaturesOnly::forward(const Variable&, const nn::Run&) const {
+  fail("FeaturesOnly: there is no encoder to run");
+}
+
 }  // namespace clipcap

@@ -37,9 +37,11 @@ ModelFlops count_model_flops(const CaptionModel& model) {
   const std::vector<int32_t> lengths{static_cast<int32_t>(m.frames)};
   ModelFlops result;
   const int64_t side = model.encoder->resolution();
-  result.encoder = static_cast<double>(m.frames) * flops_of([&] {
-                     static_cast<void>(model.encoder->encode(Tensor::zeros({1, 3, side, side})));
-                   });
+  if (model.encoder->encodes()) {
+    result.encoder = static_cast<double>(m.frames) * flops_of([&] {
+                       static_cast<void>(model.encoder->encode(Tensor::zeros({1, 3, side, side})));
+                     });
+  }
   const Variable features(Tensor::zeros({1, m.frames, model.encoder->feature_dim()}));
   Memory memory;
   const double encode = flops_of([&] { memory = model.encode(features, lengths, {}); });

@@ -35,12 +35,18 @@ Vocabulary Vocabulary::build(const std::vector<std::vector<std::string>>& senten
   for (const auto& sentence : sentences) {
     for (const std::string& word : sentence) ++counts[word];
   }
+  return from_counts({counts.begin(), counts.end()}, min_count);
+}
+
+Vocabulary Vocabulary::from_counts(const std::vector<std::pair<std::string, int64_t>>& counts,
+                                   int64_t min_count) {
   std::vector<std::pair<std::string, int64_t>> kept;
   for (const auto& entry : counts) {
     if (entry.second > min_count) kept.push_back(entry);
   }
-  std::stable_sort(kept.begin(), kept.end(),
-                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  });
   Vocabulary vocabulary;
   vocabulary.words_ = {"<PAD>", "<UNK>", "<sos>", "<eos>"};
   for (const auto& [word, count] : kept) {
@@ -120,13 +126,17 @@ const std::string& Vocabulary::word(int32_t id) const {
   return words_[static_cast<size_t>(id)];
 }
 
+int32_t Vocabulary::id(const std::string& word) const {
+  const auto found = ids_.find(word);
+  return found != ids_.end() ? found->second : unk_;
+}
+
 std::vector<int32_t> Vocabulary::encode(const std::vector<std::string>& words, int64_t max_length) const {
   CHECK(max_length >= 2, "Vocabulary::encode: max_length ", max_length);
   std::vector<int32_t> ids{sos_};
   for (const std::string& word : words) {
     if (static_cast<int64_t>(ids.size()) == max_length - 1) break;
-    const auto found = ids_.find(word);
-    ids.push_back(found != ids_.end() ? found->second : unk_);
+    ids.push_back(id(word));
   }
   ids.push_back(eos_);
   return ids;

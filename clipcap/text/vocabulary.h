@@ -18,6 +18,9 @@ class Vocabulary {
   /// times, the most frequent first, ties in alphabetical order.
   [[nodiscard]] static Vocabulary build(const std::vector<std::vector<std::string>>& sentences,
                                         int64_t min_count);
+  /// The same from words and how often each occurs.
+  [[nodiscard]] static Vocabulary from_counts(const std::vector<std::pair<std::string, int64_t>>& counts,
+                                              int64_t min_count);
   /// The "ix_to_word" of a V2C info file: ids are strings or numbers; the older layout has 0 <eos>, 1 <sos>,
   /// no padding and <UNK> last (padding is then appended).
   [[nodiscard]] static Vocabulary from_v2c_info(const std::filesystem::path& path);
@@ -31,6 +34,11 @@ class Vocabulary {
   [[nodiscard]] int32_t sos() const { return sos_; }
   [[nodiscard]] int32_t eos() const { return eos_; }
   [[nodiscard]] const std::string& word(int32_t id) const;
+
+  /// unk() when the word is none of them.
+  [[nodiscard]] int32_t id(const std::string& word) const;
+  /// Words that are not special.
+  [[nodiscard]] int64_t plain_words() const { return size() - 4; }
 
   /// sos, the words' ids (unk for unknown ones), eos; cut to `max_length` ids with eos kept.
   [[nodiscard]] std::vector<int32_t> encode(const std::vector<std::string>& words, int64_t max_length) const;

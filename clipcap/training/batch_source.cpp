@@ -77,7 +77,7 @@ BatchSource::Draw BatchSource::draw(int64_t position) {
 }
 
 int64_t BatchSource::frame_count(size_t clip) {
-  if (!config_.train.train_encoder) return set_.training_features(clip).dim(0);
+  if (!config_.train.train_encoder) return set_.training_rows(clip);
   if (frame_counts_[clip] == 0) frame_counts_[clip] = frames_(set_.training().clips()[clip].file).dim(0);
   return frame_counts_[clip];
 }

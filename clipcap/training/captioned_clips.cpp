@@ -1,22 +1,54 @@
 #include "clipcap/training/captioned_clips.h"
 
 namespace clipcap {
+namespace {
+
+// A vocabulary's ids of a data set's word numbers.
+class Encoder {
+ public:
+  Encoder(const WordList& words, const Vocabulary& vocabulary) : vocabulary_(vocabulary) {
+    ids_.reserve(words.size());
+    for (size_t i = 0; i < words.size(); ++i)
+      ids_.push_back(vocabulary.id(words.word(static_cast<uint32_t>(i))));
+  }
+  // sos, ids, eos; at most `most`, eos kept.
+  std::span<const int32_t> encode(std::span<const uint32_t> words, int64_t most, WordCoverage& coverage) {
+    row_.assign(1, vocabulary_.sos());
+    for (const uint32_t word : words) {
+      if (static_cast<int64_t>(row_.size()) == most - 1) break;
+      row_.push_back(ids_[word]);
+      ++coverage.words;
+      coverage.unknown += ids_[word] == vocabulary_.unk() ? 1 : 0;
+    }
+    row_.push_back(vocabulary_.eos());
+    return row_;
+  }
+
+ private:
+  const Vocabulary& vocabulary_;
+  std::vector<int32_t> ids_;
+  std::vector<int32_t> row_;
+};
+
+}  // namespace
 
 CaptionedClips::CaptionedClips(const Dataset& dataset, const std::string& split,
                                const Vocabularies& vocabularies, const ModelConfig& model) {
   const std::array<int64_t, kAspects> lengths{model.intention_length, model.effect_length,
                                               model.attribute_length};
-  for (const ClipEntry& entry : dataset.clips) {
-    if (entry.split != split || entry.captions.empty()) continue;
-    clips_.push_back({entry.video_id, entry.file, captions(), entry.captions.size()});
-    for (const Caption& caption : entry.captions) {
-      ids_.add(vocabularies.caption.encode(caption.caption.tokens, model.caption_length));
-      texts_.add(std::span(caption.caption.text.data(), caption.caption.text.size()));
-      const std::array<const std::vector<Annotation>*, kAspects> of_aspect{
-          &caption.intention, &caption.effect, &caption.attribute};
+  Encoder captions_of(dataset.words, vocabularies.caption);
+  Encoder commonsense_of(dataset.words, vocabularies.commonsense);
+  for (const Dataset::Clip& entry : dataset.clips) {
+    if (dataset.split(entry) != split || entry.captions == 0) continue;
+    clips_.push_back({entry.video_id, dataset.file(entry).string(), captions(), entry.captions});
+    for (const Dataset::Rows& caption : dataset.captions_of(entry)) {
+      ids_.add(captions_of.encode(dataset.tokens[caption.text], model.caption_length, caption_words_));
+      texts_.add(dataset.texts[caption.text]);
       for (size_t k = 0; k < kAspects; ++k) {
-        for (const Annotation& annotation : *of_aspect[k])
-          aspects_[k].ids.add(vocabularies.commonsense.encode(annotation.tokens, lengths[k]));
+        for (uint32_t i = 0; i < caption.count[k]; ++i) {
+          aspects_[k].ids.add(commonsense_of.encode(dataset.annotations[k][caption.first[k] + i], lengths[k],
+                                                    commonsense_words_));
+        }
         aspects_[k].ends.push_back(aspects_[k].ids.size());
       }
     }

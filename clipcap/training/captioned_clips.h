@@ -3,34 +3,24 @@
 #pragma once
 
 #include <array>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "clipcap/data/annotations.h"
+#include "clipcap/data/dataset.h"
 #include "clipcap/model_directory.h"
 
 namespace clipcap {
 
-/// Rows of different lengths in one block.
-template <class T>
-class Ragged {
- public:
-  void add(std::span<const T> row) {
-    values_.insert(values_.end(), row.begin(), row.end());
-    ends_.push_back(values_.size());
+/// How many words of a split's texts a vocabulary knows.
+struct WordCoverage {
+  size_t words = 0;
+  size_t unknown = 0;
+  /// Unknown ones in percent; 0 without words.
+  [[nodiscard]] double percent() const {
+    return words > 0 ? 100.0 * static_cast<double>(unknown) / static_cast<double>(words) : 0.0;
   }
-  [[nodiscard]] size_t size() const { return ends_.size(); }
-  [[nodiscard]] std::span<const T> operator[](size_t row) const {
-    const size_t begin = row == 0 ? 0 : ends_[row - 1];
-    return {values_.data() + begin, ends_[row] - begin};
-  }
-
- private:
-  std::vector<T> values_;
-  std::vector<size_t> ends_;
 };
 
 /// Captions are numbered through the split: those of clip c are [first_caption, first_caption + captions).
@@ -38,7 +28,7 @@ class CaptionedClips {
  public:
   struct Clip {
     std::string video_id;
-    std::filesystem::path file;  // empty when none was found
+    std::string file;  // empty when none was found
     size_t first_caption = 0;
     size_t captions = 0;  // at least 1
   };
@@ -61,6 +51,13 @@ class CaptionedClips {
   /// How many annotations of an aspect belong to a caption, and their ids.
   [[nodiscard]] size_t annotations(size_t caption, int aspect) const;
   [[nodiscard]] std::span<const int32_t> annotation(size_t caption, int aspect, size_t which) const;
+  [[nodiscard]] size_t annotations(int aspect) const {
+    return aspects_[static_cast<size_t>(aspect)].ids.size();
+  }
+
+  /// Of the captions, and of all annotations together.
+  [[nodiscard]] const WordCoverage& caption_words() const { return caption_words_; }
+  [[nodiscard]] const WordCoverage& commonsense_words() const { return commonsense_words_; }
 
  private:
   std::vector<Clip> clips_;
@@ -72,6 +69,8 @@ class CaptionedClips {
     [[nodiscard]] size_t begin(size_t caption) const { return caption == 0 ? 0 : ends[caption - 1]; }
   };
   std::array<Aspect, kAspects> aspects_;
+  WordCoverage caption_words_;
+  WordCoverage commonsense_words_;
 };
 
 }  // namespace clipcap

@@ -31,7 +31,7 @@ Trainer::Trainer(const Config& config, TrainingSet& set, bool cache)
     : config_(config),
       set_(set),
       cache_(cache),
-      model_(make_model(config, set.vocabularies())),
+      model_(make_model(config, set.vocabularies(), set.ready_features())),
       extractor_(*model_->encoder, config, cache && !config.train.train_encoder ? encoder_name(config) : ""),
       dropout_(static_cast<uint64_t>(config.train.seed), kDropoutStream),
       optimizer_(make_optimizer(*model_, config.train)) {}

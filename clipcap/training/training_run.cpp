@@ -10,8 +10,10 @@
 #include "clipcap/encoders/encoder_file.h"
 #include "clipcap/process/interrupt.h"
 #include "clipcap/process/output_folder.h"
+#include "clipcap/terminal/printable.h"
 #include "clipcap/terminal/progress.h"
 #include "clipcap/training/checkpoint_policy.h"
+#include "clipcap/training/data_check.h"
 #include "clipcap/training/data_digest.h"
 #include "clipcap/training/metrics_file.h"
 #include "clipcap/training/run_contract.h"
@@ -112,18 +114,21 @@ class TrainingRun {
   // Everything that can be refused is, before the first encoded clip.
   void prepare() {
     check_may_run(options_.out, options_.resume, options_.overwrite);
+    check_losses(config_);
     ClipFeatures ready = adopt_feature_files(config_);
     const std::string encoder = adopt_encoder_file(config_, "train");
     std::optional<SavedRun> saved;
     std::vector<std::string> lines;
     if (options_.resume && fs::exists(checkpoint_path(options_.out))) {
       saved = read_saved_run(options_.out);
-      lines = check_resumable(options_.out, saved->config, config_);
     } else if (options_.resume) {
       lines.push_back(options_.out.string() + ": nothing to resume; the run begins at step 0");
     }
     set_ = std::make_unique<TrainingSet>(config_, options_.data, std::move(ready),
                                          saved ? &saved->vocabularies : nullptr);
+    config_ = set_->config();
+    check_losses(config_);
+    if (saved) lines = check_resumable(options_.out, saved->config, config_);
     trainer_ = std::make_unique<Trainer>(config_, *set_, options_.cache_features);
     if (saved) {
       trainer_->resume(options_.out, saved->state);
@@ -134,16 +139,18 @@ class TrainingRun {
       if (told) return;
       told = true;
       if (!encoder.empty()) log_line(encoder);
+      for (const std::string& line : set_->report()) log_line(line);
       for (const std::string& line : lines) log_line(line);
       if (saved) log_line("resuming at step ", first_);
     };
     std::optional<Progress> progress;
     std::string shown;
     trainer_->load_data([&](const char* what, size_t done, size_t all) {
-      tell();
+      const bool reading = std::string_view(what) == "features";  // they may yet be refused
+      if (!reading) tell();
       if (const std::string name = concat_text(what, ' ', all); name != shown) {
-        progress.emplace(concat_text("encoding ", what), static_cast<int64_t>(all),
-                         ProgressOptions{.unit = what});
+        progress.emplace(concat_text(reading ? "reading " : "encoding ", what), static_cast<int64_t>(all),
+                         ProgressOptions{.unit = what, .plain_lines = !reading});
         shown = name;
       }
       progress->update(static_cast<int64_t>(done));
@@ -270,10 +277,40 @@ class TrainingRun {
   int64_t saved_at_ = -1;  // the step of last/; -1: there is none yet
 };
 
+// Everything about the data on stdout, those clips too that a message has no room for.
+int check_data(const Config& config, const TrainOptions& options) {
+  check_losses(config);
+  Config adopted = config;
+  ClipFeatures ready = adopt_feature_files(adopted);
+  adopt_encoder_file(adopted, "train");
+  try {
+    TrainingSet set(adopted, options.data, std::move(ready));
+    check_losses(set.config());
+    // Their size is all that is needed of an encoder, and only a ResNet's is not in the configuration.
+    const Config& settled = set.config();
+    Generator unused(0);
+    const std::unique_ptr<ImageEncoder> encoder =
+        set.ready_features() > 0 ? std::make_unique<FeaturesOnly>(set.ready_features())
+        : settled.model.encoder == "resnet152" && !settled.encoder.weights.empty()
+            ? make_image_encoder(settled, unused, true)
+            : make_features_only(settled);
+    set.check_features(FeatureExtractor(*encoder, settled, ""), {});
+    for (const std::string& line : set.report()) std::printf("%s\n", printable(line).c_str());
+    std::printf("%lld caption words, %lld commonsense words; nothing was trained\n",
+                static_cast<long long>(set.vocabularies().caption.size()),
+                static_cast<long long>(set.vocabularies().commonsense.size()));
+  } catch (const MissingClips& missing) {
+    for (const std::string& id : missing.ids()) std::printf("missing: %s\n", printable(id).c_str());
+    throw;
+  }
+  return 0;
+}
+
 }  // namespace
 
 int train(const Config& config, const TrainOptions& options) {
   const InterruptGuard guard;
+  if (options.check) return check_data(config, options);
   const OutputFolder folder(options.out);
   return TrainingRun(config, options).run();
 }

@@ -19,6 +19,7 @@ struct TrainOptions {
   bool resume = false;
   bool overwrite = false;  // a run that is there makes way, once the data has been read
   bool cache_features = true;
+  bool check = false;  // judge the data, say on stdout what is known of it, and end: `out` is not touched
   std::function<void(const StepReport&)> on_step;  // after every step
 };
 

@@ -203,12 +203,19 @@ void annotations(std::string_view bytes) {
   put("data/v2c_info.json", info);
   std::filesystem::create_directories(folder().path() / "data");
   expect_input_error([&, with_splits = !info.empty()] {
-    static_cast<void>(read_dataset(folder().path() / "data", {true, with_splits}));
+    static_cast<void>(read_dataset(folder().path() / "data", {.splits = with_splits ? "v2c" : "auto"}));
   });
 }
 
 void feature_file(std::string_view bytes) {
-  expect_input_error([&] { touch(read_feature_file(folder().write("x", std::string(bytes))).clips); });
+  expect_input_error([&] {
+    const FeatureFile file = FeatureFile::open(folder().write("x", std::string(bytes)));
+    for (size_t i = 0; i < file.size(); ++i) {
+      CHECK(file.find(file.id(i)) == i, "an id is not found");
+      CHECK(file.rows(i).dim(0) == file.row_count(i), "other rows");
+    }
+    file.check_finite();
+  });
 }
 
 void picture(std::string_view bytes) {

@@ -121,9 +121,14 @@ expect("first.safetensors: 2 clips")
 run(0 features ${clip} --data clips --out second.safetensors --frames 6 --shard 2/2)
 expect("second.safetensors: 3 clips")  # every clip in one shard, none in two
 run(2 features ${clip} --data clips --out third.safetensors --frames 6 --shard 3/2)
-# A run that was killed after two clips goes on from there.
-file(MAKE_DIRECTORY ${work}/resumed.safetensors.partial)
-file(COPY_FILE ${work}/second.safetensors ${work}/resumed.safetensors.partial/some.safetensors)
+# A run that was killed wherever it was goes on from there; clips of a file that is there are kept.
+foreach(attempt RANGE 1 9)
+  execute_process(COMMAND timeout -s KILL 0.0${attempt} ${clipcap} features ${clip} --data clips --out resumed.safetensors --frames 6
+                  WORKING_DIRECTORY ${work} RESULT_VARIABLE code OUTPUT_QUIET ERROR_QUIET)
+endforeach()
+run(0 features ${clip} --data clips --out resumed.safetensors --frames 6)
+same(${work}/features.safetensors ${work}/resumed.safetensors)
+file(COPY_FILE ${work}/second.safetensors ${work}/resumed.safetensors)
 run(0 features ${clip} --data clips --out resumed.safetensors --frames 6)
 same(${work}/features.safetensors ${work}/resumed.safetensors)
 if(EXISTS ${work}/resumed.safetensors.partial)
@@ -146,7 +151,7 @@ run(0 train --config small.json --data clips --out known --set encoder.weights= 
 same(${work}/encoded/model.safetensors ${work}/known/model.safetensors)
 run(0 train --config small.json --data clips --out known --resume --set train.steps=14)
 run(2 train --config small.json --data clips --out short --set data.features=first.safetensors)
-expect("no features of clip")
+expect("no features of 3 clips of the splits train")
 run(2 train --config small.json --data clips --out short --set model.frames=5 --set data.features=features.safetensors)
 expect("6 frames by middles")
 run(2 train --config small.json --data clips --out short --set encoder.tokenizer=)

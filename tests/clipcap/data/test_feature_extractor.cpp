@@ -1,6 +1,8 @@
 // From a clip on the disk to its features: which frames, and what the cache may and may not give back.
 #include "clipcap/data/feature_extractor.h"
 
+#include <limits>
+
 #include "clipcap/encoders/encoder_file.h"
 #include "clipcap/media/video_writer.h"
 #include "tests/clipcap/training/small_data.h"
@@ -86,7 +88,8 @@ TEST_CASE("the cache gives back what the same encoder made of the same frames, a
   CHECK(f.features() != first);
 }
 
-TEST_CASE("a .npy's rows are its features, at most model.frames of them", "[feature_extractor]") {
+TEST_CASE("a .npy's rows are its features, chosen as frames are where there are more than model.frames",
+          "[feature_extractor]") {
   const Fixture f;
   const testing::SmallClip clip{"clip", 7, {}};
   const std::vector<float> values = testing::small_features(clip);
@@ -94,13 +97,113 @@ TEST_CASE("a .npy's rows are its features, at most model.frames of them", "[feat
   const FeatureExtractor extractor(*f.encoder, f.config, "encoder");
   const Tensor features = extractor.features(path);
   REQUIRE(features.shape() == Shape{5, testing::kSmallFeatures});
-  CHECK(features.to_vector<float>() ==
-        std::vector<float>(values.begin(), values.begin() + 5 * testing::kSmallFeatures));
+  const auto rows = [&](const std::vector<int64_t>& chosen) {
+    std::vector<float> result;
+    for (const int64_t row : chosen)
+      result.insert(result.end(), values.begin() + row * testing::kSmallFeatures,
+                    values.begin() + (row + 1) * testing::kSmallFeatures);
+    return result;
+  };
+  CHECK(features.to_vector<float>() == rows({0, 2, 3, 4, 6}));  // the middles of five spans of seven
+  Config linspace = f.config;
+  linspace.data.sampling = "linspace";
+  CHECK(FeatureExtractor(*f.encoder, linspace, "").features(path).to_vector<float>() ==
+        rows({0, 2, 3, 4, 6}));
+  linspace.model.frames = 2;
+  CHECK(FeatureExtractor(*f.encoder, linspace, "").features(path).to_vector<float>() == rows({0, 6}));
+  linspace.data.sampling = "middles";
+  CHECK(FeatureExtractor(*f.encoder, linspace, "").features(path).to_vector<float>() == rows({1, 5}));
   const auto wrong = f.folder.write("wrong.npy", testing::npy_bytes(values, 10, 14));
   CHECK(message_of<InputError>([&] { static_cast<void>(extractor.features(wrong)); }) ==
         wrong.string() + ": f32 [10, 14] is not features [n, 20]");
   const auto empty = f.folder.write("empty.npy", testing::npy_bytes({}, 0, testing::kSmallFeatures));
   CHECK_THROWS_AS(extractor.features(empty), InputError);
+}
+
+TEST_CASE("features that are not finite are refused with file and row, whatever row is taken",
+          "[feature_extractor]") {
+  const Fixture f;
+  const FeatureExtractor extractor(*f.encoder, f.config, "encoder");
+  for (const float odd : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity()}) {
+    for (const int64_t row : {0, 3, 5, 6}) {  // 5 is not among the rows that are taken
+      std::vector<float> values = testing::small_features({"clip", 7, {}});
+      values[static_cast<size_t>((row + 1) * testing::kSmallFeatures - 1)] = odd;
+      const auto path = f.folder.write("Odd.NPY", testing::npy_bytes(values, 7, testing::kSmallFeatures));
+      INFO(odd << " in row " << row);
+      CHECK(contains(message_of<InputError>([&] { static_cast<void>(extractor.features(path)); }),
+                     path.string() + concat_text(": row ", row, ", column 19 holds ")));
+    }
+  }
+  // An encoder whose weights are not finite makes no features.
+  nn::parameters(*f.encoder)[0].variable.value().host<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  CHECK(contains(message_of<InputError>([&] {
+                   static_cast<void>(
+                       FeatureExtractor(*f.encoder, f.config, "").features(f.folder.path() / "clip.mp4"));
+                 }),
+                 "clip.mp4: the encoder's features: row 0"));
+}
+
+TEST_CASE("pictures where there is no encoder are refused with what to pass", "[feature_extractor]") {
+  const Fixture f;
+  Config unknown = f.config;
+  unknown.encoder.origin = "unknown";
+  Generator generator(1);
+  const auto none = make_image_encoder(unknown, generator, false);
+  CHECK(none->feature_dim() == testing::kSmallFeatures);
+  CHECK(!none->encodes());
+  const FeatureExtractor extractor(*none, unknown, "encoder");
+  CHECK(contains(
+      message_of<InputError>([&] { static_cast<void>(extractor.features(f.folder.path() / "clip.mp4")); }),
+      "clip.mp4: the model learnt from features of an unknown encoder"));
+  const auto path = f.folder.write(
+      "clip.npy", testing::npy_bytes(testing::small_features({"clip", 3, {}}), 3, testing::kSmallFeatures));
+  CHECK(extractor.features(path).dim(0) == 3);
+}
+
+TEST_CASE("clips encoded in order are what they are one by one, and an error is that clip's alone",
+          "[feature_extractor]") {
+  const Fixture f;
+  std::vector<std::filesystem::path> clips;
+  for (int i = 0; i < 12; ++i) {
+    clips.push_back(f.folder.path() / concat_text("clip", i, ".mp4"));
+    if (i == 5) {
+      f.folder.write("clip5.mp4", "no video");
+    } else {
+      write_clip(clips.back(), 20 * i);
+    }
+  }
+  for (const char* cached : {"", "encoder", "encoder"}) {
+    const FeatureExtractor extractor(*f.encoder, f.config, cached);
+    size_t next = 0;
+    size_t errors = 0;
+    extractor.features_in_order(
+        clips.size(), [&](size_t i) { return clips[i]; },
+        [&](size_t i, Tensor&& features, const std::exception_ptr& error) {
+          CHECK(i == next++);
+          if (error) {
+            CHECK(i == 5);
+            ++errors;
+            CHECK_THROWS_AS(std::rethrow_exception(error), InputError);
+            return;
+          }
+          CHECK(features.to_vector<float>() ==
+                FeatureExtractor(*f.encoder, f.config, "").features(clips[i]).to_vector<float>());
+        });
+    CHECK(next == clips.size());
+    CHECK(errors == 1);
+  }
+  // What the receiver throws ends it, with clips still being read.
+  const FeatureExtractor extractor(*f.encoder, f.config, "");
+  CHECK_THROWS_AS(extractor.features_in_order(
+                      clips.size(), [&](size_t i) { return clips[i]; },
+                      [](size_t i, Tensor&&, const std::exception_ptr&) {
+                        if (i == 2) throw Error("enough");
+                      }),
+                  Error);
+  extractor.features_in_order(
+      0, [&](size_t i) { return clips[i]; },
+      [](size_t, Tensor&&, const std::exception_ptr&) { CHECK(false); });
 }
 
 }  // namespace clipcap

@@ -93,17 +93,21 @@ TEST_CASE("aspects that the model lacks stay empty; no clips, no predictions", "
 TEST_CASE("only a caption that is one of its own clip's references counts", "[decode_split]") {
   Fixture f(6);
   const std::vector<Prediction> said = decode_split(*f.model, f.words, f.clips);
-  const auto caption = [&](const std::string& text) {
-    Caption result;
-    result.caption = {text, split_words(text)};
-    return result;
-  };
   const auto evaluated = [&](const std::vector<std::vector<std::string>>& references) {
     Dataset dataset;
+    dataset.splits = {"test"};
     for (size_t i = 0; i < references.size(); ++i) {
-      ClipEntry entry{"clip" + std::to_string(i), {}, "test", {}};
-      for (const std::string& text : references[i]) entry.captions.push_back(caption(text));
-      dataset.clips.push_back(entry);
+      Dataset::Clip& clip = dataset.clips.emplace_back();
+      clip.video_id = "clip" + std::to_string(i);
+      clip.first_caption = dataset.captions.size();
+      clip.captions = references[i].size();
+      for (const std::string& text : references[i]) {
+        dataset.captions.emplace_back().text = static_cast<uint32_t>(dataset.texts.size());
+        dataset.texts.add(std::span(text.data(), text.size()));
+        std::vector<uint32_t> words;
+        for (const std::string& word : split_words(text)) words.push_back(dataset.words.add(word));
+        dataset.tokens.add(words);
+      }
     }
     const CaptionedClips clips(dataset, "test", f.words, f.config.model);
     return evaluate(*f.model, f.words, clips, [&](size_t i) { return f.features[i]; });

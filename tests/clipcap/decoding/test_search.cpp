@@ -76,8 +76,8 @@ struct World {
     const Tensor last = hidden.slice(0, hidden.dim(0) - 1, 1).contiguous();
     std::vector<double> logits =
         decoder.logits(Variable(last), table).value().to(DType::f64).to_vector<double>();
-    for (const int32_t id : {tokens.pad, tokens.sos}) {
-      if (id != tokens.eos) logits[static_cast<size_t>(id)] = kNever;
+    for (const int32_t id : {tokens.pad, tokens.sos, tokens.unk}) {
+      if (id >= 0 && id != tokens.eos) logits[static_cast<size_t>(id)] = kNever;
     }
     double sum = 0;
     for (const double logit : logits) sum += std::exp(logit);
@@ -388,9 +388,10 @@ TEST_CASE("search: top-k and top-p sample among the likeliest only, with their s
   check_frequencies(first_tokens(world, 0, options, kTexts), only_first(warm, 3), kTexts);
 }
 
-TEST_CASE("search: no text contains pad, sos or eos, wherever the vocabulary has them", "[search]") {
-  for (const SpecialTokens tokens : {SpecialTokens{}, SpecialTokens{.pad = 0, .sos = 1, .eos = 0},
-                                     SpecialTokens{.pad = 5, .sos = 0, .eos = 8}}) {
+TEST_CASE("search: no text contains pad, sos, eos or unk, wherever the vocabulary has them", "[search]") {
+  for (const SpecialTokens tokens :
+       {SpecialTokens{}, SpecialTokens{.pad = 0, .sos = 1, .eos = 0},
+        SpecialTokens{.pad = 5, .sos = 0, .eos = 8, .unk = 2}, SpecialTokens{.unk = 1}}) {
     World world(9, 8, 3, 9, 0.3);
     world.tokens = tokens;
     size_t words = 0;
@@ -403,6 +404,7 @@ TEST_CASE("search: no text contains pad, sos or eos, wherever the vocabulary has
       for (const Hypothesis& text : world.search(options)) {
         for (const int32_t id : text.ids) {
           CHECK(id != tokens.pad);
+          CHECK(id != tokens.unk);
           CHECK(id != tokens.sos);
           CHECK(id != tokens.eos);
         }

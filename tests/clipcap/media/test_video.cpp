@@ -395,26 +395,25 @@ TEST_CASE("drawn clips are a data set that can be read back", "[video]") {
   write_drawn_clips(folder.path() / "b", 6, 1);
   const Dataset dataset = read_dataset(folder.path() / "a", {});
   REQUIRE(dataset.clips.size() == 6);
-  for (const ClipEntry& clip : dataset.clips) {
-    CHECK(clip.split == "train");
-    REQUIRE(clip.captions.size() == 4);
-    for (const Caption& caption : clip.captions) {
-      CHECK(!caption.caption.tokens.empty());
-      CHECK(!caption.intention.empty());
-      CHECK(!caption.effect.empty());
-      CHECK(!caption.attribute.empty());
+  for (const Dataset::Clip& clip : dataset.clips) {
+    CHECK(dataset.split(clip) == "train");
+    REQUIRE(clip.captions == 4);
+    for (const Dataset::Rows& caption : dataset.captions_of(clip)) {
+      CHECK(!dataset.tokens[caption.text].empty());
+      for (const uint32_t count : caption.count) CHECK(count > 0);
     }
+    const std::filesystem::path file = dataset.file(clip);
     int64_t differing = 0;
     std::vector<uint8_t> before;
-    CHECK(load_clip(clip.file, {5}, [&](int64_t, Image&& image) {
+    CHECK(load_clip(file, {5}, [&](int64_t, Image&& image) {
             differing += before.empty() || before == image.rgb ? 0 : 1;
             before = std::move(image.rgb);
           }) == 5);
     CHECK(differing >= 1);  // something happens
-    CHECK(file_bytes(clip.file) == file_bytes(folder.path() / "b/videos" / clip.file.filename()));
+    CHECK(file_bytes(file) == file_bytes(folder.path() / "b/videos" / file.filename()));
   }
-  const Dataset by_v2c = read_dataset(folder.path() / "a", {false, true});
-  for (const ClipEntry& clip : by_v2c.clips) CHECK(clip.split == "train");
+  const Dataset by_v2c = read_dataset(folder.path() / "a", {.splits = "v2c"});
+  for (const Dataset::Clip& clip : by_v2c.clips) CHECK(by_v2c.split(clip) == "train");
   CHECK(Vocabulary::from_v2c_info(folder.path() / "a/v2c_info.json").size() > 10);
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "clipcap/data/annotations.h"
 #include "clipcap/encoders/encoder_file.h"
 #include "clipcap/training/training_set.h"
 #include "tests/compare.h"

@@ -138,7 +138,7 @@ TEST_CASE("a batch holds what was drawn: ids, padding, features, lengths", "[bat
         }
       }
       const int32_t length = batch.lengths[static_cast<size_t>(b)];
-      const Tensor& own = f.set->training_features(draw.clip);
+      const Tensor own = f.set->training_features(draw.clip);
       CHECK(length == own.dim(0));
       const Tensor row = batch.features.slice(0, b, 1);
       CHECK(row.slice(1, 0, length).to_vector<float>() == own.to_vector<float>());

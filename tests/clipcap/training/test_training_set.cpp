@@ -34,7 +34,7 @@ TEST_CASE("captioned clips: one split, texts as ids, annotations with their capt
   CHECK(train.clips()[0].captions == 2);
   CHECK(train.clips()[1].first_caption == 2);
   CHECK(train.clips()[1].captions == 1);
-  CHECK(train.clips()[1].file.filename() == "second.npy");
+  CHECK(train.clips()[1].file.ends_with("/second.npy"));
   REQUIRE(train.captions() == 3);
   CHECK(train.text(0) == "a dog runs");
   CHECK(train.text(2) == "a cat sleeps on a long red sofa");
@@ -98,7 +98,7 @@ TEST_CASE("each part is loaded once and serves every run that agrees on the data
     });
     return loaded;
   };
-  CHECK(load(config) == std::vector<std::string>{"clips1/2", "clips2/2", "clips1/1"});
+  CHECK(load(config) == std::vector<std::string>{"features1/3", "features2/3", "features3/3"});
   CHECK(!set.teacher().defined());
   CHECK(set.training_features(0).to_vector<float>() == testing::small_features(clips()[0]));
   CHECK(set.training_features(1).to_vector<float>() == testing::small_features(clips()[1]));
@@ -130,30 +130,40 @@ TEST_CASE("what is missing is said with its file and clip", "[training_set]") {
   Config config = testing::small_training_config();
   config.data.split = "nowhere";
   CHECK(message_of<InputError>([&] { TrainingSet(config, folder.path()); }) ==
-        "training: the split \"nowhere\" has no captioned clips");
+        folder.path().string() +
+            ": data.split: there is no split \"nowhere\"; those there are, by videodatainfo.json: train (3 "
+            "clips), "
+            "validate (1 clip)");
   config.data.split = "train";
   std::filesystem::remove(folder.path() / "features/second.npy");
-  const auto load = [&](ClipFeatures ready) {
-    TrainingSet set(config, folder.path(), std::move(ready));
+  const auto load = [&](const std::map<std::string, Tensor>& ready) {
+    ClipFeatures files;
+    if (!ready.empty()) {
+      const FeatureOrigin origin{"unknown", "", "", config.model.frames, config.data.sampling};
+      write_feature_file(folder.path() / "some.safetensors", origin, ready);
+      files.add(FeatureFile::open(folder.path() / "some.safetensors"));
+    }
+    TrainingSet set(config, folder.path(), std::move(files));
     Generator generator(1);
     const auto encoder = make_image_encoder(config, generator, false);
     set.load(config, FeatureExtractor(*encoder, config, ""), false, {});
     return set.training_features(0).to_vector<float>();
   };
-  CHECK(message_of<InputError>([&] { load({}); }) ==
-        "clip second: no video, frame folder or feature file was found for it");
+  CHECK(contains(message_of<InputError>([&] { load({}); }),
+                 ": no video, frame folder or .npy of 1 clip of the splits train: second (looked in "));
   const Tensor own = Tensor::full({2, testing::kSmallFeatures}, 7.0);
   config.data.features = "some.safetensors";
   CHECK(message_of<InputError>([&] {
           load({{"first", own}});
-        }) == "some.safetensors: no features of clip second");
+        }) == "some.safetensors: no features of 1 clip of the splits train: second");
   // A feature file stands before the clips' own files.
   CHECK(load({{"first", own}, {"second", own}}) == own.to_vector<float>());
 }
 
 TEST_CASE("an encoder that is trained needs no features", "[training_set]") {
   const TemporaryFolder folder("training_set");
-  testing::write_small_data(folder, clips());
+  testing::write_small_data(folder, clips(), false);
+  for (const char* id : {"first", "second", "held"}) folder.write(concat_text("videos/", id, ".mp4"), "x");
   Config config = testing::small_training_config();
   config.train.train_encoder = true;
   const auto set = testing::small_training_set(config, folder);

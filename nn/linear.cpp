@@ -55,6 +55,7 @@ std::string Linear::describe() const {
   const char* activation = options_.activation == Activation::relu         ? ", relu"
                            : options_.activation == Activation::gelu       ? ", gelu"
                            : options_.activation == Activation::quick_gelu ? ", quick_gelu"
+                           : options_.activation == Activation::gelu_tanh  ? ", gelu_tanh"
                                                                            : "";
   return concat_text("Linear ", in_features_, " -> ", out_features_, activation,
                      options_.residual ? ", + residual" : "");

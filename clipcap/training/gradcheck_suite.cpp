@@ -132,7 +132,8 @@ std::vector<GradcheckCase> make_cases() {
                      {input({2, 3, 4}, 1), input({5, 4}, 2), input({5}, 3)}));
   for (const auto& [name, kind] : {std::pair{"relu", Activation::relu},
                                    {"gelu", Activation::gelu},
-                                   {"quick_gelu", Activation::quick_gelu}}) {
+                                   {"quick_gelu", Activation::quick_gelu},
+                                   {"gelu_tanh", Activation::gelu_tanh}}) {
     cases.push_back(op(std::string("bias_") + name,
                        [kind = kind](V v) { return diff::bias_activation(v[0], v[1], kind); },
                        {input({3, 5}, 1), input({5}, 2)}));

@@ -18,6 +18,11 @@ Op<BiasActivationBwd> bias_activation_bwd{"bias_activation_bwd", bias_activation
 
 namespace reference {
 
+namespace {
+constexpr double kTanhScale = 0.79788456080286535588;  // sqrt(2 / pi)
+constexpr double kTanhCube = 0.044715;
+}  // namespace
+
 template <class R>
 R activate(R z, Activation activation) {
   switch (activation) {
@@ -27,6 +32,9 @@ R activate(R z, Activation activation) {
       return z * R{0.5} * (1 + std::erf(z * static_cast<R>(M_SQRT1_2)));
     case Activation::quick_gelu:
       return z / (1 + std::exp(static_cast<R>(-1.702) * z));
+    case Activation::gelu_tanh:
+      return z * R{0.5} *
+             (1 + std::tanh(static_cast<R>(kTanhScale) * (z + static_cast<R>(kTanhCube) * z * z * z)));
     case Activation::none:
       break;
   }
@@ -50,6 +58,12 @@ T slope(T z, Activation activation) {
     case Activation::quick_gelu: {
       const T s = 1 / (1 + std::exp(static_cast<T>(-1.702) * z));
       return s + static_cast<T>(1.702) * z * s * (1 - s);
+    }
+    case Activation::gelu_tanh: {
+      const T tanh = std::tanh(static_cast<T>(kTanhScale) * (z + static_cast<T>(kTanhCube) * z * z * z));
+      if (std::abs(z) > 30) return (1 + tanh) / 2;  // 0 or 1; the square below would be infinite
+      const T inner = static_cast<T>(kTanhScale) * (1 + static_cast<T>(3 * kTanhCube) * z * z);
+      return T{0.5} * (1 + tanh) + T{0.5} * z * (1 - tanh * tanh) * inner;
     }
     case Activation::none:
       break;

@@ -3,6 +3,7 @@
 // Equation   u = x + bias;  y = f(u);  backward: dx = dy * f'(u), dbias = sum of dx over the rows
 //            relu: max(u, 0); gelu: u * (1 + erf(u / sqrt 2)) / 2 (Hendrycks & Gimpel 2016, exact form);
 //            quick_gelu: u * sigmoid(1.702 u) (the same paper's approximation, used by CLIP)
+//            gelu_tanh: u * (1 + tanh(sqrt(2/pi) (u + 0.044715 u^3))) / 2 (the same paper's other one)
 // Shapes     x, y, dy, dx [N,D]; bias, dbias [D].
 // Layout     contiguous rows; y may be x, dx may be dy.
 // Saved      x (before the bias); u is recomputed.
@@ -19,7 +20,7 @@
 
 namespace clipcap {
 
-enum class Activation { none, relu, gelu, quick_gelu };
+enum class Activation { none, relu, gelu, quick_gelu, gelu_tanh };
 
 template <class T>
 struct BiasActivationFwd {

@@ -60,6 +60,9 @@ void append_activation(dnnl::post_ops& epilogue, Activation activation) {
     case Activation::quick_gelu:
       append(dnnl::algorithm::eltwise_swish, 1.702F);
       break;
+    case Activation::gelu_tanh:
+      append(dnnl::algorithm::eltwise_gelu_tanh, 0.0F);
+      break;
   }
 }
 

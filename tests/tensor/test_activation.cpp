@@ -8,7 +8,8 @@ using namespace clipcap::testing;
 
 namespace {
 
-constexpr Activation kAll[] = {Activation::none, Activation::relu, Activation::gelu, Activation::quick_gelu};
+constexpr Activation kAll[] = {Activation::none, Activation::relu, Activation::gelu, Activation::quick_gelu,
+                               Activation::gelu_tanh};
 
 template <class T>
 std::vector<T> forward(void (*kernel)(const BiasActivationFwd<T>&), const std::vector<T>& x,
@@ -63,6 +64,7 @@ TEST_CASE("activation: known values", "[activation]") {
   check(Activation::relu, {0, 0.5, 1, 1.5, 4});
   check(Activation::gelu, {-0.04550026, 0.34573123, 0.84134475, 1.39978919, 3.99987331});
   check(Activation::quick_gelu, {-0.06434138, 0.35038844, 0.84579577, 1.39166220, 3.99558528});
+  check(Activation::gelu_tanh, {-0.04540231, 0.34571401, 0.84119199, 1.39957158, 3.99992975});
 }
 
 TEST_CASE("activation: gradient against central differences", "[activation]") {

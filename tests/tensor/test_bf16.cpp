@@ -60,7 +60,8 @@ void check_op(const std::vector<Tensor>& inputs, Function function, const std::v
 TEST_CASE("bf16: rows", "[bf16]") {
   check_op({rounded({5, 300}, 1), rounded({300}, 2, 1.0), rounded({300}, 3)},
            [](const auto& v) { return diff::layer_norm(v[0], v[1], v[2], 1e-5); });
-  for (const Activation activation : {Activation::relu, Activation::gelu, Activation::quick_gelu}) {
+  for (const Activation activation :
+       {Activation::relu, Activation::gelu, Activation::quick_gelu, Activation::gelu_tanh}) {
     check_op({rounded({400, 7}, 4), rounded({7}, 5)},
              [&](const auto& v) { return diff::bias_activation(v[0], v[1], activation); });
   }

@@ -15,7 +15,8 @@ using namespace clipcap::testing;
 
 namespace {
 
-constexpr Activation kAll[] = {Activation::none, Activation::relu, Activation::gelu, Activation::quick_gelu};
+constexpr Activation kAll[] = {Activation::none, Activation::relu, Activation::gelu, Activation::quick_gelu,
+                               Activation::gelu_tanh};
 
 std::shared_ptr<const PreparedWeight> prepared(const std::vector<float>& w, int64_t n, int64_t k) {
   std::shared_ptr<const PreparedWeight> result;

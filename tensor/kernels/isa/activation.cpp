@@ -6,11 +6,19 @@
 namespace clipcap::CLIPCAP_ISA {
 namespace {
 
+// tanh's half of GELU as a sigmoid: (1 + tanh(x)) / 2 = sigmoid(2x). Far out, where it is 0 or 1, cubes would be
+// infinite; a NaN stays.
+CLIPCAP_INLINE Vec within_thirty(Vec z) {
+  return select(z > broadcast(30.0F), broadcast(30.0F), select(z < broadcast(-30.0F), broadcast(-30.0F), z));
+}
+CLIPCAP_INLINE Vec tanh_gate(Vec z) { return sigmoid(z * 1.5957691F * (1.0F + z * z * 0.044715F)); }
+
 template <Activation activation>
 CLIPCAP_INLINE Vec value(Vec z) {
   if constexpr (activation == Activation::relu) return select(z < Vec{}, Vec{}, z);  // a NaN stays
   if constexpr (activation == Activation::gelu) return z * 0.5F * (1.0F + erf(z * 0.70710678F));
   if constexpr (activation == Activation::quick_gelu) return z * sigmoid(z * 1.702F);
+  if constexpr (activation == Activation::gelu_tanh) return z * tanh_gate(within_thirty(z));
   return z;
 }
 
@@ -25,6 +33,11 @@ CLIPCAP_INLINE Vec slope(Vec z) {
   if constexpr (activation == Activation::quick_gelu) {
     const Vec s = sigmoid(z * 1.702F);
     return s + z * s * (1.0F - s) * 1.702F;
+  }
+  if constexpr (activation == Activation::gelu_tanh) {
+    const Vec near = within_thirty(z);
+    const Vec s = tanh_gate(near);
+    return s + near * s * (1.0F - s) * (1.5957691F + near * near * 0.21406588F);
   }
   return broadcast(1.0F);
 }
@@ -102,6 +115,8 @@ void bias_activation_fwd(const BiasActivationFwd<float>& p) {
       return forward<Activation::gelu>(p);
     case Activation::quick_gelu:
       return forward<Activation::quick_gelu>(p);
+    case Activation::gelu_tanh:
+      return forward<Activation::gelu_tanh>(p);
   }
 }
 
@@ -115,6 +130,8 @@ void bias_activation_bwd(const BiasActivationBwd<float>& p) {
       return backward<Activation::gelu>(p);
     case Activation::quick_gelu:
       return backward<Activation::quick_gelu>(p);
+    case Activation::gelu_tanh:
+      return backward<Activation::gelu_tanh>(p);
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <unordered_set>
 
+#include "tensor/problem_list.h"
+
 namespace clipcap::nn {
 namespace {
 
@@ -136,32 +138,29 @@ StateDict state_dict(Module& module, std::string_view except) {
 void load_state_dict(Module& module, const StateDict& state, const std::string& source,
                      const LoadStateOptions& options) {
   check_unpacked("load_state_dict", module, options.except);
-  std::string problems;
+  ProblemList problems;
   size_t used = 0;
   std::map<std::string, Variable> wanted;
   each_parameter(module, [&](const std::string& name, Variable& parameter) {
     if (!is_below(name, options.except)) wanted.emplace(name, parameter);
   });
-  const auto complain = [&](const auto&... parts) {
-    problems += concat_text(problems.empty() ? "" : "; ", parts...);
-  };
   for (const auto& [name, parameter] : wanted) {
     const auto found = state.find(name);
     if (found == state.end()) {
-      complain("missing ", name, ' ', parameter.shape());
+      problems.add("missing ", name, ' ', parameter.shape());
       continue;
     }
     ++used;
     if (found->second.shape() != parameter.shape()) {
-      complain("shape of ", name, " is ", found->second.shape(), ", expected ", parameter.shape());
+      problems.add("shape of ", name, " is ", found->second.shape(), ", expected ", parameter.shape());
     }
   }
   if (used < state.size()) {
     for (const auto& [name, tensor] : state) {
-      if (!wanted.contains(name)) complain("surplus ", name, ' ', tensor.shape());
+      if (!wanted.contains(name)) problems.add("surplus ", name, ' ', tensor.shape());
     }
   }
-  CHECK_INPUT(problems.empty(), source, ": ", problems);
+  CHECK_INPUT(problems.empty(), source, ": ", problems.text());
   for (const auto& [name, parameter] : wanted) {
     const Tensor& value = state.at(name);
     const Tensor& own = parameter.value();

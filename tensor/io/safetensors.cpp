@@ -29,9 +29,20 @@ constexpr NamedDType kDTypes[] = {{"F32", DType::f32},     {"BF16", DType::bf16}
                                   {"I16", DType::i16},     {"I8", DType::i8},     {"U8", DType::u8},
                                   {"BOOL", DType::boolean}};
 
+// Dtypes that are known but not read, with the bits of an element. Sizes are checked all the same.
+struct UnreadDType {
+  const char* name;
+  uint64_t bits;
+};
+constexpr UnreadDType kUnread[] = {{"U16", 16},        {"U32", 32},        {"U64", 64},    {"C64", 64},
+                                   {"C128", 128},      {"F8_E4M3", 8},     {"F8_E5M2", 8}, {"F8_E8M0", 8},
+                                   {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F4", 4},      {"F6_E2M3", 6},
+                                   {"F6_E3M2", 6},     {"U4", 4},          {"I4", 4}};
+
 struct Entry {
   std::string name;
   DType dtype = DType::f32;
+  std::string unread;  // the dtype's name where it is not read
   Shape shape;
   uint64_t begin = 0;
   uint64_t end = 0;
@@ -114,9 +125,12 @@ class HeaderReader : public nlohmann::json_sax<json> {
     if (depth_ != 2 || field_ != "dtype" || in_array_) return other();
     const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
                                      [&](const NamedDType& d) { return text == d.name; });
-    CHECK_INPUT(known != std::end(kDTypes), where(), ": dtype ", text.substr(0, 40),
-                " is not supported (F32 BF16 F16 F64 I64 I32 I16 I8 U8 BOOL are)");
-    entries_.back().dtype = known->dtype;
+    if (known == std::end(kDTypes)) {
+      CHECK_INPUT(!text.empty() && text.size() <= 40, where(), ": dtype \"", text.substr(0, 40), "\"");
+      entries_.back().unread = text;
+    } else {
+      entries_.back().dtype = known->dtype;
+    }
     return true;
   }
   bool null() override { return other(); }
@@ -143,10 +157,25 @@ class HeaderReader : public nlohmann::json_sax<json> {
   void finish_entry() {
     const Entry& entry = entries_.back();
     CHECK_INPUT(seen_ == 7, where(), ": expected an object with dtype, shape and data_offsets");
+    if (!entry.unread.empty()) return check_unread(entry);
     const uint64_t bytes = detail::bytes_of(where(), entry.shape, entry.dtype);
     CHECK_INPUT(entry.begin <= entry.end && entry.end - entry.begin == bytes, where(), ": data_offsets [",
                 entry.begin, ", ", entry.end, "] hold ", entry.end - entry.begin, " bytes, ", entry.dtype,
                 ' ', entry.shape, " needs ", bytes);
+  }
+
+  // Of a tensor that will be skipped only the place in the file matters: the next one begins behind it.
+  void check_unread(const Entry& entry) const {
+    CHECK_INPUT(entry.begin <= entry.end, where(), ": data_offsets [", entry.begin, ", ", entry.end, "]");
+    const auto* known = std::find_if(std::begin(kUnread), std::end(kUnread),
+                                     [&](const UnreadDType& d) { return entry.unread == d.name; });
+    if (known == std::end(kUnread)) return;  // a dtype of tomorrow
+    const uint64_t elements = detail::bytes_of(where(), entry.shape, DType::u8);
+    uint64_t bits = 0;
+    CHECK_INPUT(
+        !__builtin_mul_overflow(elements, known->bits, &bits) && (bits + 7) / 8 == entry.end - entry.begin,
+        where(), ": data_offsets [", entry.begin, ", ", entry.end, "] hold ", entry.end - entry.begin,
+        " bytes, ", entry.unread, ' ', entry.shape, " needs ", bits / 8);
   }
 
   struct Name {
@@ -201,6 +230,10 @@ TensorFile read_safetensors(std::shared_ptr<const MappedFile> mapped, const std:
     covered = entry.end;
     CHECK_INPUT(covered <= data_bytes, file, ": tensor \"", entry.name, "\" ends at ", covered,
                 ", the file has ", data_bytes, " bytes of data");
+    if (!entry.unread.empty()) {
+      detail::add_skipped_tensor(result, file, entry.name, entry.unread);
+      continue;
+    }
     const uint64_t at = 8 + header_bytes + entry.begin;
     const auto element = static_cast<uint64_t>(size_of(entry.dtype));
     Tensor tensor;

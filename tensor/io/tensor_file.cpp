@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "tensor/io/checkpoint_files.h"
+#include "tensor/io/foreign_file.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/io/torch_file.h"
@@ -39,17 +41,50 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-}  // namespace
-
-TensorFile read_tensor_file(const std::filesystem::path& path) {
+TensorFile read_one_file(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   if (is_torch_file(bytes)) return read_torch_file(file, path.string());
   if (is_npy(bytes)) return read_npy(file, path.string());
-  CHECK_INPUT(bytes.size() > 8 && bytes[8] == std::byte{'{'}, path.string(),
-              ": not a file of tensors that is read here (safetensors, PyTorch's .pt .pth .bin, TorchScript "
-              "and .npy are)");
+  if (bytes.size() <= 8 || bytes[8] != std::byte{'{'}) {
+    const std::string what = foreign_content(bytes);
+    CHECK_INPUT(what.empty(), path.string(), ": ", what, "; a file of weights was expected");
+    fail_input(path.string(),
+               ": not a file of tensors that is read here (safetensors, PyTorch's .pt .pth .bin, "
+               "TorchScript and .npy are)");
+  }
   return read_safetensors(file, path.string());
+}
+
+// What lies beside the weights of a training checkpoint: optimizers and their like, and averages of the weights.
+bool is_beside_weights(std::string_view key) {
+  for (const char* start :
+       {"optim", "opt_", "sched", "lr_sched", "scaler", "grad_scaler", "amp", "ema", "average", "swa",
+        "shadow", "rng", "loss", "callbacks", "loops", "hparams", "hyper_parameters"}) {
+    if (key.starts_with(start)) return true;
+  }
+  return key.ends_with("_ema") || key.ends_with("_optimizer") || key.ends_with("_scheduler") ||
+         key.ends_with("_averaged");
+}
+
+}  // namespace
+
+TensorFile read_tensor_file(const std::filesystem::path& path) {
+  const CheckpointFiles found = find_checkpoint_files(path);
+  TensorFile result = read_one_file(found.files.front());
+  for (size_t i = 1; i < found.files.size(); ++i) {
+    TensorFile part = read_one_file(found.files[i]);
+    for (auto& [name, tensor] : part.tensors) {
+      CHECK_INPUT(result.tensors.emplace(name, std::move(tensor)).second, found.files[i].string(),
+                  ": its tensor \"", name, "\" is in another part too");
+    }
+    result.skipped.merge(part.skipped);
+    result.metadata.merge(part.metadata);
+    result.more.push_back(std::move(part.file));
+  }
+  if (found.files.size() > 1) result.format += concat_text(" in ", found.files.size(), " files");
+  result.said = found.said;
+  return result;
 }
 
 std::string unwrap_state_dict(std::map<std::string, Tensor>& tensors) {
@@ -62,7 +97,8 @@ std::string unwrap_state_dict(std::map<std::string, Tensor>& tensors) {
         inside.emplace(name.substr(prefix.size()), tensor);
       } else {
         // A network may well have a layer called "model": then its other layers lie beside it.
-        weights_outside = weights_outside || name.ends_with(".weight") || name.ends_with(".bias");
+        weights_outside = weights_outside || ((name.ends_with(".weight") || name.ends_with(".bias")) &&
+                                              !is_beside_weights(name.substr(0, name.find('.'))));
       }
     }
     if (inside.empty() || weights_outside) continue;
@@ -92,6 +128,15 @@ void add_named_tensor(TensorFile& file, const std::string& where, const std::str
   CHECK_INPUT(is_utf8(name), where, ": a tensor's name is not UTF-8");
   CHECK_INPUT(file.tensors.emplace(name, std::move(tensor)).second, where, ": two tensors are called \"",
               name, "\"");
+}
+
+void add_skipped_tensor(TensorFile& file, const std::string& where, const std::string& name,
+                        std::string kind) {
+  constexpr size_t kMostSkipped = 50'000;
+  CHECK_INPUT(name.size() <= 1024 && is_utf8(name), where, ": a tensor's name is too long or not UTF-8");
+  CHECK_INPUT(file.skipped.size() < kMostSkipped, where, ": more than ", kMostSkipped,
+              " tensors that are not read");
+  file.skipped.emplace(name, std::move(kind));
 }
 
 uint64_t bytes_of(const std::string& where, const Shape& shape, DType dtype) {

@@ -32,6 +32,58 @@ constexpr NamedDType kDTypes[] = {{"Float", "float32", DType::f32},      {"Half"
                                   {"Short", "int16", DType::i16},        {"Char", "int8", DType::i8},
                                   {"Byte", "uint8", DType::u8},          {"Bool", "bool", DType::boolean}};
 
+// Classes of storage whose tensors are skipped: "torch.<name>Storage", and the bytes of an element, by which a legacy
+// file's storages follow each other.
+struct UnreadStorage {
+  std::string_view name;
+  std::string_view kind;  // for people
+  size_t bytes;
+};
+constexpr UnreadStorage kUnreadStorages[] = {
+    {"ComplexFloat", "complex64", 8},       {"ComplexDouble", "complex128", 16},
+    {"QInt8", "quantized (qint8)", 1},      {"QUInt8", "quantized (quint8)", 1},
+    {"QInt32", "quantized (qint32)", 4},    {"QUInt4x2", "quantized (quint4x2)", 1},
+    {"QUInt2x4", "quantized (quint2x4)", 1}};
+
+const UnreadStorage* unread_storage(std::string_view name) {
+  for (const UnreadStorage& known : kUnreadStorages) {
+    if (name.starts_with(known.name) && name.substr(known.name.size()) == "Storage") return &known;
+  }
+  return nullptr;
+}
+
+// "torch.<name>" that is a dtype, though not one that is read: "complex32", "uint16", "float8_e4m3fn", "bits8", …
+bool is_unread_dtype(std::string_view name) {
+  if (name == "chalf" || name == "cfloat" || name == "cdouble") return true;
+  for (const std::string_view start : {"complex", "uint", "int", "float", "quint", "qint", "bits"}) {
+    if (name.starts_with(start) && name.size() > start.size() && name[start.size()] >= '0' &&
+        name[start.size()] <= '9')
+      return true;
+  }
+  return false;
+}
+
+// Kinds of tensor that other functions of torch._utils make; nothing of theirs is read.
+struct UnreadTensor {
+  std::string_view function;
+  std::string_view kind;
+};
+constexpr UnreadTensor kUnreadTensors[] = {{"_rebuild_qtensor", "quantized"},
+                                           {"_rebuild_sparse_tensor", "sparse"},
+                                           {"_rebuild_sparse_csr_tensor", "sparse"},
+                                           {"_rebuild_nested_tensor", "nested"},
+                                           {"_rebuild_meta_tensor_no_storage", "without data (meta)"},
+                                           {"_rebuild_wrapper_subclass", "a tensor subclass"},
+                                           {"_rebuild_device_tensor_from_numpy", "of another device"},
+                                           {"_rebuild_device_tensor_from_cpu_tensor", "of another device"}};
+
+const UnreadTensor* unread_tensor(std::string_view function) {
+  for (const UnreadTensor& known : kUnreadTensors) {
+    if (function == known.function) return &known;
+  }
+  return nullptr;
+}
+
 std::optional<DType> storage_dtype(std::string_view name) {
   for (const NamedDType& known : kDTypes) {
     if (name.starts_with(known.name) && name.substr(known.name.size()) == "Storage") return known.dtype;
@@ -51,9 +103,24 @@ std::optional<DType> dtype_called(std::string_view name) {
 bool is_allowed(std::string_view module, std::string_view name) {
   if (module.starts_with("__torch__")) return true;  // classes of a TorchScript archive: attribute lists here
   if (module == "torch") {
-    return storage_dtype(name) || dtype_called(name) || name == "Size" || name == "device" ||
-           name == "Tensor";
+    constexpr std::string_view kPlain[] = {"Size",
+                                           "device",
+                                           "Tensor",
+                                           "contiguous_format",
+                                           "preserve_format",
+                                           "channels_last",
+                                           "strided",
+                                           "sparse_coo",
+                                           "sparse_csr",
+                                           "per_tensor_affine",
+                                           "per_channel_affine",
+                                           "per_tensor_symmetric",
+                                           "per_channel_symmetric",
+                                           "per_channel_affine_float_qparams"};
+    return storage_dtype(name) || dtype_called(name) || unread_storage(name) != nullptr ||
+           is_unread_dtype(name) || std::find(std::begin(kPlain), std::end(kPlain), name) != std::end(kPlain);
   }
+  if (module == "torch._utils" && unread_tensor(name) != nullptr) return true;
   constexpr std::pair<std::string_view, std::string_view> kAllowed[] = {
       {"collections", "OrderedDict"},
       {"collections", "defaultdict"},
@@ -62,6 +129,34 @@ bool is_allowed(std::string_view module, std::string_view name) {
       {"__builtin__", "set"},
       {"builtins", "dict"},
       {"builtins", "list"},
+      {"builtins", "tuple"},
+      {"builtins", "frozenset"},
+      {"builtins", "bytearray"},
+      {"builtins", "complex"},
+      {"builtins", "slice"},
+      {"builtins", "range"},
+      // What trainers keep beside the weights; read as data like everything else.
+      {"argparse", "Namespace"},
+      {"types", "SimpleNamespace"},
+      {"pathlib", "PosixPath"},
+      {"pathlib", "PurePosixPath"},
+      {"pathlib", "WindowsPath"},
+      {"pathlib._local", "PosixPath"},
+      {"pathlib._local", "WindowsPath"},
+      {"datetime", "datetime"},
+      {"datetime", "timedelta"},
+      {"numpy", "dtype"},
+      {"numpy", "ndarray"},
+      {"numpy.core.multiarray", "scalar"},
+      {"numpy._core.multiarray", "scalar"},
+      {"numpy.core.multiarray", "_reconstruct"},
+      {"numpy._core.multiarray", "_reconstruct"},
+      {"pytorch_lightning.utilities.parsing", "AttributeDict"},
+      {"lightning_fabric.utilities.data", "AttributeDict"},
+      {"lightning.fabric.utilities.data", "AttributeDict"},
+      {"lightning.pytorch.utilities.parsing", "AttributeDict"},
+      {"torch.torch_version", "TorchVersion"},
+      {"torch.serialization", "_get_layout"},
       {"_codecs", "encode"},
       {"torch._utils", "_rebuild_tensor"},
       {"torch._utils", "_rebuild_tensor_v2"},
@@ -150,7 +245,13 @@ class TensorCollector {
     }
     const PickleValue& callable = pickle_.at(value.callable);
     const std::vector<PickleRef>& arguments = pickle_.at(value.arguments).elements;
-    if (callable.name.starts_with("_rebuild_tensor") || callable.name == "_rebuild_from_type_v2") {
+    if (callable.name.starts_with("_rebuild_tensor") || callable.name == "_rebuild_from_type_v2" ||
+        unread_tensor(callable.name) != nullptr) {
+      if (const std::string kind = unread_kind(value, depth); !kind.empty()) {
+        name_bytes_ += name.size();
+        CHECK_INPUT(name_bytes_ <= kMostNameBytes, where_, ": the tensors' names are too long");
+        return detail::add_skipped_tensor(result_, where_, name.empty() ? "tensor" : name, kind);
+      }
       Tensor tensor = rebuild(value, name, depth);
       const auto bytes = static_cast<size_t>(tensor.bytes());
       CHECK_INPUT(bytes <= bytes_left_, where_,
@@ -241,6 +342,31 @@ class TensorCollector {
     if (value.kind != Kind::integer || !value.text.empty()) broken(name, "its ", what, " is no integer");
     if (value.integer < 0) broken(name, "its ", what, " is ", value.integer);
     return value.integer;
+  }
+
+  // What kind of tensor a call makes, if none that is read; empty otherwise, and for what rebuild() will refuse.
+  [[nodiscard]] std::string unread_kind(const PickleValue& call, int depth) const {
+    const std::string_view function = pickle_.at(call.callable).name;
+    if (const UnreadTensor* known = unread_tensor(function)) return std::string(known->kind);
+    const std::vector<PickleRef>& arguments = pickle_.at(call.arguments).elements;
+    if (function == "_rebuild_from_type_v2") {
+      if (arguments.size() < 3 || depth > 60) return {};
+      PickleValue inner;
+      inner.kind = Kind::call;
+      inner.callable = arguments[0];
+      inner.arguments = arguments[2];
+      return unread_kind(inner, depth + 1);
+    }
+    if (function == "_rebuild_tensor_v3") {
+      if (arguments.size() <= 6) return {};
+      const std::string_view dtype = pickle_.at(arguments[6]).name;
+      return dtype_called(dtype) || !is_unread_dtype(dtype) ? std::string() : std::string(dtype);
+    }
+    if (arguments.empty() || pickle_.at(arguments[0]).kind != Kind::persistent) return {};
+    const std::vector<PickleRef>& id = pickle_.at(pickle_.at(arguments[0]).arguments).elements;
+    if (id.size() < 2) return {};
+    const UnreadStorage* storage = unread_storage(pickle_.at(id[1]).name);
+    return storage != nullptr ? std::string(storage->kind) : std::string();
   }
 
   Tensor rebuild(const PickleValue& call, const std::string& name, int depth) {
@@ -391,7 +517,17 @@ TensorFile read_zip(std::shared_ptr<const MappedFile> file, const std::string& n
     const std::string_view folder = entry.name.substr(0, entry.name.size() - kDescription.size());
     if (top.empty() || folder.size() < top.size()) top = folder;
   }
-  CHECK_INPUT(!top.empty(), name, ": a ZIP archive without data.pkl: not a PyTorch checkpoint");
+  if (top.empty()) {
+    const auto has = [&](std::string_view ending) {
+      return std::any_of(archive.entries().begin(), archive.entries().end(),
+                         [&](const ZipArchive::Entry& entry) { return entry.name.ends_with(ending); });
+    };
+    const char* what = has(".npy")                  ? " (NumPy's .npz)"
+                       : has("model.weights.h5")    ? " (Keras)"
+                       : has("[Content_Types].xml") ? " (an Office document)"
+                                                    : "";
+    fail_input(name, ": a ZIP archive without data.pkl", what, ": not a PyTorch checkpoint");
+  }
   bool swapped = false;
   if (const ZipArchive::Entry* order = archive.find(top + "/byteorder")) {
     const std::string_view text(reinterpret_cast<const char*>(order->data.data()), order->data.size());
@@ -431,8 +567,11 @@ class LegacyStorages : public StorageSource {
       if (value.kind != Kind::persistent) continue;
       const std::vector<PickleRef>& id = objects.at(value.arguments).elements;
       if (id.size() < 5) continue;
-      const std::optional<DType> dtype = storage_dtype(objects.at(id[1]).name);
+      const std::string_view storage_class = objects.at(id[1]).name;
+      const std::optional<DType> dtype = storage_dtype(storage_class);
+      const UnreadStorage* unread = unread_storage(storage_class);
       if (dtype) elements[objects.at(id[2]).text] = static_cast<size_t>(size_of(*dtype));
+      if (unread != nullptr) elements[objects.at(id[2]).text] = unread->bytes;
     }
     const auto bytes = file_->bytes();
     for (const PickleRef ref : keys.at(keys.root).elements) {

@@ -66,6 +66,15 @@ ClipTokenizer::ClipTokenizer(ClipVocabulary vocabulary, const std::string& where
     CHECK_INPUT(special >= 0 && special < count, where, ": no start or end token");
     specials_.push_back(lower_case(decode_utf8(token(special))));
   }
+  for (const ClipVocabulary::Added& one : vocabulary_.added) {
+    std::u32string written = decode_utf8(token(one.id));
+    if (one.normalized) written = clean_text(token(one.id), false);
+    if (!written.empty()) added_[one.normalized ? 1 : 0].push_back({std::move(written), one});
+  }
+  for (std::vector<Added>& list : added_) {
+    std::stable_sort(list.begin(), list.end(),
+                     [](const Added& a, const Added& b) { return a.text.size() > b.text.size(); });
+  }
   const ByteAlphabet& alphabet = byte_alphabet();
   for (size_t b = 0; b < 256; ++b) {
     std::string symbol;
@@ -176,9 +185,57 @@ std::vector<int32_t> ClipTokenizer::encode_word(std::string_view bytes) const {
   return ids;
 }
 
+namespace {
+
+bool is_word_character(char32_t c) { return is_letter(c) || is_number(c) || c == U'_'; }
+
+// Cuts `text` at the tokens of a list: `plain` gets what stands between, `found` each token, in order.
+template <class List, class Plain, class Found>
+void cut_at_tokens(std::u32string_view text, const List& tokens, Plain&& plain, Found&& found) {
+  size_t begin = 0;
+  for (size_t at = 0; at < text.size() && !tokens.empty();) {
+    size_t length = 0;
+    for (const auto& one : tokens) {  // the longest that begins here
+      if (text.substr(at, one.text.size()) != one.text) continue;
+      const size_t end = at + one.text.size();
+      const bool joined =
+          (at > 0 && is_word_character(text[at - 1])) || (end < text.size() && is_word_character(text[end]));
+      if (one.token.single_word && joined) continue;
+      size_t first = at;
+      while (one.token.strip_left && first > begin && is_space(text[first - 1])) --first;
+      if (first > begin) plain(text.substr(begin, first - begin));
+      found(one.token.id);
+      length = one.text.size();
+      while (one.token.strip_right && at + length < text.size() && is_space(text[at + length])) ++length;
+      break;
+    }
+    at += length > 0 ? length : 1;
+    if (length > 0) begin = at;
+  }
+  if (begin < text.size()) plain(text.substr(begin));
+}
+
+}  // namespace
+
 std::vector<int32_t> ClipTokenizer::encode(std::string_view text) const {
-  const std::u32string clean = clean_text(text, repair_);
   std::vector<int32_t> ids;
+  const auto found = [&](int32_t id) { ids.push_back(id); };
+  const auto clean_and_encode = [&](std::string_view piece) {
+    const std::u32string clean = clean_text(piece, repair_);
+    cut_at_tokens(
+        clean, added_[1], [&](std::u32string_view plain) { encode_plain(plain, ids); }, found);
+  };
+  if (added_[0].empty()) {
+    clean_and_encode(text);
+  } else {
+    cut_at_tokens(
+        decode_utf8(text), added_[0],
+        [&](std::u32string_view piece) { clean_and_encode(encode_utf8(piece)); }, found);
+  }
+  return ids;
+}
+
+void ClipTokenizer::encode_plain(std::u32string_view clean, std::vector<int32_t>& ids) const {
   for (const std::u32string_view word : split_words(clean, specials_)) {
     if (word == specials_[0]) {
       ids.push_back(start());
@@ -189,7 +246,6 @@ std::vector<int32_t> ClipTokenizer::encode(std::string_view text) const {
       ids.insert(ids.end(), word_ids.begin(), word_ids.end());
     }
   }
-  return ids;
 }
 
 TokenRows ClipTokenizer::encode_rows(std::span<const std::string> texts, const RowOptions& options) const {

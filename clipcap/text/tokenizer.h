@@ -28,8 +28,19 @@ struct ClipVocabulary {
     std::string right;
   };
   std::vector<Merge> merges;  // by rank, the first is applied first
-  int32_t start = -1;         // id of <|startoftext|>
-  int32_t end = -1;           // id of <|endoftext|>
+  /// A token that somebody added: found in texts as it is written, before anything is split (Hugging Face's
+  /// AddedToken). Start and end are not among them.
+  struct Added {
+    int32_t id = 0;
+    bool normalized = false;   // found in the cleaned text, not in the text as it came
+    bool strip_left = false;   // takes white space before it along
+    bool strip_right = false;  // and behind it
+    bool single_word = false;  // no letter, digit or underscore on either side
+  };
+  std::vector<Added> added;
+  int64_t base_size = 0;  // tokens without those that were only added; 0: all of them
+  int32_t start = -1;     // id of <|startoftext|>
+  int32_t end = -1;       // id of <|endoftext|>
 };
 
 /// Rows for the text tower.
@@ -74,6 +85,10 @@ class ClipTokenizer {
   [[nodiscard]] std::string row_text(std::span<const int32_t> row) const;
 
   [[nodiscard]] int64_t size() const { return static_cast<int64_t>(vocabulary_.tokens.size()); }
+  /// Without tokens that were added behind all others, which a text tower need not have.
+  [[nodiscard]] int64_t base_size() const {
+    return vocabulary_.base_size > 0 ? vocabulary_.base_size : size();
+  }
   [[nodiscard]] int32_t start() const { return vocabulary_.start; }
   [[nodiscard]] int32_t end() const { return vocabulary_.end; }
   /// The token as the vocabulary's file spells it.
@@ -88,6 +103,7 @@ class ClipTokenizer {
 
   [[nodiscard]] const MergeRule* rule(int32_t left, int32_t right) const;
   [[nodiscard]] std::vector<int32_t> encode_word(std::string_view bytes) const;
+  void encode_plain(std::u32string_view clean, std::vector<int32_t>& ids) const;
   [[nodiscard]] std::vector<int32_t> merge_symbols(const std::vector<int32_t>& symbols) const;
 
   ClipVocabulary vocabulary_;
@@ -95,6 +111,11 @@ class ClipTokenizer {
   std::unordered_map<uint64_t, MergeRule> rules_;  // by left id << 32 | right id
   int32_t symbols_[2][256] = {};                   // ids of the bytes, [1]: at the end of a word; -1: missing
   std::vector<std::u32string> specials_;           // start and end as they are written in texts
+  struct Added {
+    std::u32string text;
+    ClipVocabulary::Added token;
+  };
+  std::vector<Added> added_[2];  // those found in the text as it came, and in the cleaned one; longest first
   bool repair_ = true;
   std::unique_ptr<WordCache> cache_;
 };

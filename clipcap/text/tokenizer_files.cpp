@@ -11,6 +11,7 @@
 #include "clipcap/text/unicode.h"
 #include "clipcap/text/word_splitter.h"
 #include "tensor/check.h"
+#include "tensor/io/foreign_file.h"
 #include "tensor/io/mapped_file.h"
 
 namespace clipcap {
@@ -45,9 +46,13 @@ std::string read_gz(const fs::path& path) {
   }
 }
 
-// The merges behind the heading, `most` at most; an empty last line does not count.
+// The merges behind the heading, `most` at most; blank lines at the end do not count.
 std::vector<ClipVocabulary::Merge> parse_merges(std::string_view text, const std::string& where,
                                                 size_t most) {
+  const std::string foreign = foreign_content(std::as_bytes(std::span(text)));
+  CHECK_INPUT(text.empty() || foreign.empty() || foreign == "a text file", where, ": ", foreign,
+              "; a list of merges was expected");
+  text = text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
   std::vector<ClipVocabulary::Merge> merges;
   for (size_t number = 1; !text.empty() && merges.size() < most; ++number) {
     std::string_view line = text.substr(0, text.find('\n'));

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/check.h"
+#include "tensor/io/foreign_file.h"
 #include "tensor/io/mapped_file.h"
 
 namespace clipcap {
@@ -30,7 +31,8 @@ class Reader : public nlohmann::json_sax<json> {
     CHECK_INPUT(!has_model_ || word_end_ == "</w>", file_, ": model.end_of_word_suffix is \"",
                 shown(word_end_), "\"; CLIP's is </w>");
     // These may be in the vocabulary as well, with the same id, before or behind this list.
-    for (const auto& [content, id] : added_) add_token(content, id, true);
+    result_.vocabulary.base_size = static_cast<int64_t>(result_.vocabulary.tokens.size());
+    for (const auto& [content, token] : added_) add_token(content, static_cast<uint64_t>(token.id), true);
     CHECK_INPUT(has_model_ || stray_key_.empty(), stray_key_, ", expected an id");
     for (size_t id = 0; id < result_.vocabulary.tokens.size(); ++id) {
       CHECK_INPUT(!result_.vocabulary.tokens[id].empty(), file_, ": no token has id ", id,
@@ -40,6 +42,10 @@ class Reader : public nlohmann::json_sax<json> {
                 ": no vocabulary: expected {token: id} or {\"model\": {\"vocab\": {token: id}}}");
     CHECK_INPUT(!has_model_ || result_.has_merges, file_, ": no model.merges");
     find_special_tokens(result_.vocabulary, file_);
+    for (const auto& [content, token] : added_) {
+      if (token.id != result_.vocabulary.start && token.id != result_.vocabulary.end)
+        result_.vocabulary.added.push_back(token);
+    }
     return std::move(result_);
   }
 
@@ -71,7 +77,15 @@ class Reader : public nlohmann::json_sax<json> {
     return true;
   }
   bool null() override { return other("null"); }
-  bool boolean(bool) override { return other("true or false"); }
+  bool boolean(bool value) override {
+    if (!inside(3, "added_tokens")) return other("true or false");
+    ClipVocabulary::Added& token = added_token_;
+    if (path_[2] == "normalized") token.normalized = value;
+    if (path_[2] == "lstrip") token.strip_left = value;
+    if (path_[2] == "rstrip") token.strip_right = value;
+    if (path_[2] == "single_word") token.single_word = value;
+    return true;
+  }
   bool number_integer(number_integer_t) override { return other("a negative number"); }
   bool number_float(number_float_t, const string_t&) override { return other("a fraction"); }
   bool binary(binary_t&) override { return false; }
@@ -81,6 +95,7 @@ class Reader : public nlohmann::json_sax<json> {
     has_model_ = has_model_ || inside(1, "model");
     added_content_.clear();
     added_id_ = kMostTokens;
+    added_token_ = {};
     return enter();
   }
   bool key(string_t& value) override {
@@ -93,7 +108,8 @@ class Reader : public nlohmann::json_sax<json> {
       CHECK_INPUT(added_.size() < kMostTokens, where(), ": more than ", kMostTokens, " added tokens");
       CHECK_INPUT(!added_content_.empty(), where(), ": no content");
       CHECK_INPUT(added_id_ < kMostTokens, where(), ": no id below ", kMostTokens);
-      added_.emplace_back(added_content_, added_id_);
+      added_token_.id = static_cast<int32_t>(added_id_);
+      added_.emplace_back(added_content_, added_token_);
     }
     return true;
   }
@@ -172,9 +188,10 @@ class Reader : public nlohmann::json_sax<json> {
   std::string word_end_;
   std::vector<std::string> parts_;  // of the merge that is being read
   std::string stray_key_;           // the first thing at the top that a vocab.json does not have
-  std::vector<std::pair<std::string, uint64_t>> added_;
+  std::vector<std::pair<std::string, ClipVocabulary::Added>> added_;
   std::string added_content_;  // of the one that is being read
   uint64_t added_id_ = kMostTokens;
+  ClipVocabulary::Added added_token_;
 };
 
 }  // namespace
@@ -182,6 +199,9 @@ class Reader : public nlohmann::json_sax<json> {
 TokenizerJson read_tokenizer_json(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
+  const std::string foreign = foreign_content(bytes);
+  CHECK_INPUT(foreign.empty() || foreign == "a JSON text", path.string(), ": ", foreign,
+              "; a tokenizer's JSON was expected");
   CHECK_INPUT(bytes.size() <= kMostBytes, path.string(), ": ", bytes.size(), " bytes; at most ", kMostBytes,
               " expected");
   Reader reader(path.string());

@@ -21,6 +21,7 @@
 #include "tests/catch.h"
 #include "tests/damage.h"
 #include "tests/error_message.h"
+#include "tests/source_dir.h"
 #include "tests/temporary_folder.h"
 
 namespace clipcap {
@@ -435,6 +436,42 @@ TEST_CASE("training finds the most frequent pairs", "[tokenizer]") {
   CHECK(file_bytes(folder.path() / "file.txt.gz") == bytes);
   CHECK_THROWS_AS(trained(-1, 2), InputError);
   CHECK_THROWS_AS(trained(1, 0), InputError);
+}
+
+TEST_CASE("tokenizer: added tokens are found as Hugging Face's tokenizers finds them", "[tokenizer]") {
+  const std::filesystem::path folder = testing::golden_path("clip");
+  const ClipTokenizer tokenizer = ClipTokenizer::load(folder / "added_tokens.json");
+  CHECK(tokenizer.size() == 67);
+  CHECK(tokenizer.base_size() == 60);
+  const json cases = json::parse(file_bytes(folder / "added_tokens_expected.json"));
+  REQUIRE(cases.size() == 11);
+  for (const json& one : cases) {
+    const std::string text = one[0];
+    INFO(text);
+    CHECK(tokenizer.encode(text) == one[1].get<Ids>());
+  }
+}
+
+TEST_CASE("tokenizer: blank lines behind the merges do not count", "[tokenizer]") {
+  const std::filesystem::path golden = testing::golden_path("clip") / "tokenizer";
+  const TemporaryFolder folder("tokenizer_blank");
+  folder.write("vocab.json", file_bytes(golden / "vocab.json"));
+  const std::string merges = file_bytes(golden / "merges.txt");
+  const Ids expected = ClipTokenizer::load(golden).encode("the and on the");
+  for (const char* behind : {"", "\n", "\n\n", "\n\n\n\n", "  \n \n", "\r\n\r\n", "\n\t\n"}) {
+    folder.write("merges.txt", merges + behind);
+    CHECK(ClipTokenizer::load(folder.path()).encode("the and on the") == expected);
+  }
+  folder.write("merges.txt", merges + "\n\na b\n");
+  CHECK(message_of<InputError>([&] { (void)ClipTokenizer::load(folder.path()); }).find("merges.txt: line ") !=
+        std::string::npos);
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+  folder.write("merges.txt", pointer);
+  CHECK(message_of<InputError>([&] { (void)ClipTokenizer::load(folder.path()); }).find("Git LFS") !=
+        std::string::npos);
+  folder.write("vocab.json", pointer);
+  CHECK(message_of<InputError>([&] { (void)ClipTokenizer::load(folder.path()); }).find("Git LFS") !=
+        std::string::npos);
 }
 
 }  // namespace clipcap

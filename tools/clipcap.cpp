@@ -45,6 +45,7 @@ int run(const std::vector<std::string>& arguments) {
   tools::add_features(app, chosen);
   tools::add_convert(app, chosen);
   tools::add_inspect(app, chosen);
+  tools::add_cache(app, chosen);
   tools::add_gradcheck(app, chosen);
   tools::add_drawn_clips(app, chosen);
   tools::add_world(app, chosen);

@@ -17,6 +17,7 @@ void add_caption(CLI::App& app, Action& chosen);
 void add_encode(CLI::App& app, Action& chosen);
 void add_features(CLI::App& app, Action& chosen);
 void add_convert(CLI::App& app, Action& chosen);
+void add_cache(CLI::App& app, Action& chosen);
 void add_inspect(CLI::App& app, Action& chosen);
 void add_gradcheck(CLI::App& app, Action& chosen);
 void add_drawn_clips(CLI::App& app, Action& chosen);

@@ -4,8 +4,10 @@
 
 #include "clipcap/cache/cache_folder.h"
 #include "clipcap/cache/sha256.h"
+#include "clipcap/media/decoder_versions.h"
 #include "clipcap/media/image.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/library_versions.h"
 
 namespace clipcap {
 namespace {
@@ -31,7 +33,7 @@ std::string feature_cache_key(const std::filesystem::path& clip, const std::stri
   } else {
     hash.update(sha256_of_file(clip));
   }
-  hash.update("\n" + encoder);
+  hash.update("\n" + encoder + "\n" + decoder_versions(clip) + "\n" + compute_library_version());
   return hash.hex();
 }
 
@@ -46,6 +48,7 @@ Tensor map_cached_features(const std::string& key) {
       return {};
     const auto expected = file.metadata.find("sha256");
     if (expected == file.metadata.end() || expected->second != checksum(found->second)) return {};
+    touch_in_cache(entry_path(key));
     return found->second;
   } catch (const Error&) {
     return {};  // a damaged entry is made anew
@@ -53,13 +56,14 @@ Tensor map_cached_features(const std::string& key) {
 }
 
 bool store_cached_features(const std::string& key, const Tensor& features) {
-  if (cache_folder().empty()) return false;
+  if (cache_folder().empty() || static_cast<uint64_t>(features.bytes()) > cache_limit().bytes) return false;
   std::error_code error;
   std::filesystem::create_directories(entry_path(key).parent_path(), error);
   if (error) return false;
   try {
     const Tensor values = features.contiguous();
     write_safetensors(entry_path(key), {{"features", values}}, {{"sha256", checksum(values)}});
+    make_room_in_cache(entry_path(key));
   } catch (const Error&) {
     return false;
   }

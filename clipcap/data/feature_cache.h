@@ -10,11 +10,11 @@
 
 namespace clipcap {
 
-/// SHA-256 of the file (of all its files, for a folder) and of `encoder`.
+/// SHA-256 of the file (of all its files, for a folder), of `encoder`, and of what reads the file and computes.
 [[nodiscard]] std::string feature_cache_key(const std::filesystem::path& clip, const std::string& encoder);
 /// Features f32 [rows,dim], a view of the mapped file; undefined unless they are there and undamaged.
 [[nodiscard]] Tensor map_cached_features(const std::string& key);
-/// Best effort: false when the cache cannot be written, which is no error.
+/// Best effort: false when the cache cannot be written or is smaller than that, which is no error.
 bool store_cached_features(const std::string& key, const Tensor& features);
 
 }  // namespace clipcap

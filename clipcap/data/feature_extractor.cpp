@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "clipcap/cache/cache_folder.h"
 #include "clipcap/data/feature_array.h"
 #include "clipcap/data/feature_cache.h"
 #include "clipcap/encoders/preprocess.h"
@@ -28,6 +29,7 @@ FeatureExtractor::FeatureExtractor(const ImageEncoder& encoder, const Config& co
                                    std::string encoder_name)
     : encoder_(encoder), config_(config) {
   if (!encoder_name.empty()) {
+    static_cast<void>(cache_limit());  // a size that is none is said before anything is encoded
     cache_name_ = concat_text(encoder_name, "; ", config.model.frames, " frames by ", config.data.sampling);
   }
 }

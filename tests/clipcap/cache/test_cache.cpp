@@ -1,4 +1,5 @@
 // The cache between runs: where it is, what it remembers of a file, and never an answer for another one.
+#include <chrono>
 #include <cstdlib>
 
 #include "clipcap/cache/cache_folder.h"
@@ -206,4 +207,90 @@ TEST_CASE("feature files: what they say of their origin decides what they go wit
   config = configured(a);
   config.train.train_encoder = true;
   CHECK_FALSE(refused(config).empty());
+}
+
+TEST_CASE("cache: a note that cannot be read is no note", "[cache]") {
+  const TemporaryFolder folder("cache_notes");
+  Environment environment;
+  environment.set("CLIPCAP_CACHE", (folder.path() / "cache").string());
+  const auto file = folder.write("weights.pt", "content");
+  CHECK(remembered_sha256(file) == sha256("content"));
+  std::filesystem::path note;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "cache/hashes"))
+    note = entry.path();
+  REQUIRE_FALSE(note.empty());
+  folder.write("cache/hashes/" + note.filename().string(), std::string(5000, 'x'));  // longer than any note
+  CHECK(remembered_sha256(file) == sha256("content"));
+  std::filesystem::remove(note);
+  std::filesystem::create_directories(note / "a folder");
+  CHECK(remembered_sha256(file) == sha256("content"));
+}
+
+TEST_CASE("cache: sizes as people write them", "[cache]") {
+  CHECK(parse_size("4096", "x") == 4096);
+  CHECK(parse_size("0", "x") == 0);
+  CHECK(parse_size("20G", "x") == 20ULL << 30U);
+  CHECK(parse_size("1.5k", "x") == 1536);
+  CHECK(parse_size("3 MiB", "x") == 3ULL << 20U);
+  CHECK(parse_size("2TB", "x") == 2ULL << 40U);
+  CHECK(parse_size("7 bytes", "x") == 7);
+  for (const char* wrong : {"", "G", "-1", "3X", "nan", "inf", "1e300", "12 apples"}) {
+    INFO(wrong);
+    CHECK(
+        message_of<InputError>([&] { static_cast<void>(parse_size(wrong, "here")); }).starts_with("here: "));
+  }
+  CHECK(show_size(12) == "12 bytes");
+  CHECK(show_size(1536) == "1.5 KiB");
+  CHECK(show_size(20ULL << 30U) == "20 GiB");
+}
+
+TEST_CASE("cache: it stays below its limit, and what was used longest ago goes", "[cache]") {
+  const TemporaryFolder folder("cache_limit");
+  Environment environment;
+  environment.set("CLIPCAP_CACHE", folder.path().string());
+  environment.set("CLIPCAP_CACHE_SIZE", "");
+  CHECK(cache_limit().bytes == kUsualCacheLimit);
+  set_cache_limit(12345);
+  CHECK(cache_limit().bytes == 12345);
+  CHECK(cache_limit().source == (folder.path() / "limit").string());
+  environment.set("CLIPCAP_CACHE_SIZE", "lots");
+  CHECK(message_of<InputError>([] { static_cast<void>(cache_limit()); }).starts_with("CLIPCAP_CACHE_SIZE: "));
+  environment.set("CLIPCAP_CACHE_SIZE", "100K");
+  CHECK(cache_limit().bytes == 100 * 1024);
+  const Tensor features = Tensor::zeros({10, 256});  // 10 KiB and a header
+  const auto key = [](int i) { return "clip" + std::to_string(i); };
+  const auto there = [&](int i) { return map_cached_features(key(i)).defined(); };
+  const auto made_before = [&](int i, int seconds) {
+    const auto path = folder.path() / "features" / (key(i) + ".safetensors");
+    std::filesystem::last_write_time(
+        path, std::filesystem::file_time_type::clock::now() - std::chrono::seconds(seconds));
+  };
+  for (int i = 0; i < 9; ++i) {
+    CHECK(store_cached_features(key(i), features));
+    made_before(i, 1000 - i);
+  }
+  CHECK(measure_cache().files == 9);
+  CHECK(there(0));  // used now: it is the youngest from here on
+  CHECK(store_cached_features(key(9), features));
+  CHECK(measure_cache().bytes <= 100 * 1024);
+  CHECK(measure_cache().files == 8);
+  CHECK(there(0));
+  CHECK_FALSE(there(1));
+  CHECK_FALSE(there(2));
+  CHECK(there(3));
+  CHECK(there(9));
+  // What does not fit at all is not kept, and drives nothing else out.
+  CHECK_FALSE(store_cached_features("large", Tensor::zeros({100, 1000})));
+  CHECK(measure_cache().files == 8);
+  // Nothing but the cache's own files counts or goes.
+  folder.write("features/../mine.txt", std::string(200'000, 'x'));
+  std::filesystem::create_symlink(folder.path() / "mine.txt", folder.path() / "features/link.safetensors");
+  CHECK(store_cached_features(key(10), features));
+  CHECK(std::filesystem::exists(folder.path() / "mine.txt"));
+  CHECK(measure_cache().files == 9);
+  CHECK(clear_cache().files == 9);
+  CHECK(measure_cache().files == 0);
+  CHECK(std::filesystem::exists(folder.path() / "mine.txt"));
+  environment.set("CLIPCAP_CACHE_SIZE", "0");
+  CHECK_FALSE(store_cached_features(key(1), features));
 }

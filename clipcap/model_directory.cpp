@@ -154,12 +154,7 @@ LoadedModel load_model(const std::filesystem::path& directory, const LoadOptions
   }
   const bool apart = encoder_is_apart(loaded.config);
   if (apart && !loaded.config.encoder.weights.empty()) {
-    // A model that travels takes the checkpoint along in its directory.
-    const std::filesystem::path weights_path = loaded.config.encoder.weights;
-    std::error_code error;
-    if (!std::filesystem::exists(weights_path, error) &&
-        std::filesystem::exists(directory / weights_path.filename(), error))
-      loaded.config.encoder.weights = (directory / weights_path.filename()).string();
+    find_moved_encoder(loaded.config, directory);  // a model that travels may take the checkpoint along
     adopt_encoder_file(loaded.config, config_name);
   }
   if (named_now) loaded.config.model.text = learnt_from.model.text;  // the captioner's sizes stay

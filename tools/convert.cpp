@@ -4,6 +4,7 @@
 
 #include "clipcap/encoders/clip_checkpoint.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/problem_list.h"
 #include "tools/command.h"
 
 namespace clipcap::tools {
@@ -29,6 +30,12 @@ int run(const Options& options) {
                    options.input.c_str(), key.c_str(), before - file.tensors.size());
     }
     tensors = std::move(file.tensors);
+    if (!file.skipped.empty()) {
+      std::vector<std::string> names;
+      for (const auto& [name, kind] : file.skipped) names.push_back(name + " (" + kind + ")");
+      std::fprintf(stderr, "%s: left out, of kinds that are not read: %s\n", options.input.c_str(),
+                   list_names(names).c_str());
+    }
   } else {
     const ClipLayout layout = parse_clip_layout(options.rename);
     const ClipCheckpoint checkpoint = read_clip_checkpoint(std::move(file), options.input);

@@ -63,8 +63,7 @@ Rows image_features(const Options& options, const ImageEncoder& encoder) {
 
 Rows text_features(const Options& options, const TextTower& tower) {
   const ClipTokenizer tokenizer = ClipTokenizer::load(options.tokenizer);
-  CHECK_INPUT(tokenizer.size() == tower.geometry().vocab, options.tokenizer, ": ", tokenizer.size(),
-              " tokens, but the text tower of ", options.clip, " has ", tower.geometry().vocab);
+  check_tokenizer(tower, tokenizer, options.tokenizer, options.clip);
   const NoGrad guard;
   Rows rows;
   for (const std::string& text : options.texts) {
@@ -73,10 +72,11 @@ Rows text_features(const Options& options, const TextTower& tower) {
       std::fprintf(stderr, "clipcap: a text of %lld tokens is cut to %lld: \"%.60s…\"\n",
                    static_cast<long long>(ids.lengths[0]), static_cast<long long>(ids.context), text.c_str());
     }
-    // Causal: what stands after the end token changes nothing.
-    const int64_t length = ids.end_positions[0] + 1;
-    const Tensor row = Tensor::from(std::span(ids.ids).first(static_cast<size_t>(length)), {1, length});
-    rows.push_back(to_rows(tower.forward(row, {ids.end_positions[0]}, nn::Run{}).value()).front());
+    tower.check_ids(ids.ids, text);
+    const TextTower::Reading reading = tower.reading(ids.context, ids.end_positions[0]);
+    const Tensor row =
+        Tensor::from(std::span(ids.ids).first(static_cast<size_t>(reading.length)), {1, reading.length});
+    rows.push_back(to_rows(tower.forward(row, {reading.position}, nn::Run{}).value()).front());
   }
   return rows;
 }
@@ -116,7 +116,8 @@ int run(const Options& options) {
   std::vector<std::vector<double>> probabilities;
   for (const std::vector<float>& image : image_units) {
     std::vector<double> row;
-    for (const std::vector<float>& text : text_units) row.push_back(encoders.logit_scale * dot(image, text));
+    for (const std::vector<float>& text : text_units)
+      row.push_back(encoders.logit_scale * dot(image, text) + encoders.logit_bias);
     if (!row.empty()) probabilities.push_back(softmax(row));
     logits.push_back(std::move(row));
   }
@@ -152,8 +153,8 @@ void add_encode(CLI::App& app, Action& chosen) {
                       "bpe_simple_vocab_16e6.txt.gz, vocab.json or tokenizer.json; needed for --text");
   command->add_option("--image", options->images, "pictures (of a video, its middle frame)");
   command->add_option("--text", options->texts, "texts");
-  command->add_option("--activation", options->activation, "auto, quick_gelu or gelu")
-      ->check(CLI::IsMember({"auto", "quick_gelu", "gelu"}))
+  command->add_option("--activation", options->activation, "auto, quick_gelu, gelu, gelu_tanh or relu")
+      ->check(CLI::IsMember({"auto", "quick_gelu", "gelu", "gelu_tanh", "relu"}))
       ->capture_default_str();
   command->add_flag("--json", options->as_json, "print one JSON document");
   options->common.add_to(*command);

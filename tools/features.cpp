@@ -161,8 +161,8 @@ void add_features(CLI::App& app, Action& chosen) {
   command->add_option("--sampling", options->sampling, "middles or linspace")
       ->check(CLI::IsMember({"middles", "linspace"}))
       ->capture_default_str();
-  command->add_option("--activation", options->activation, "auto, quick_gelu or gelu")
-      ->check(CLI::IsMember({"auto", "quick_gelu", "gelu"}))
+  command->add_option("--activation", options->activation, "auto, quick_gelu, gelu, gelu_tanh or relu")
+      ->check(CLI::IsMember({"auto", "quick_gelu", "gelu", "gelu_tanh", "relu"}))
       ->capture_default_str();
   command->add_flag("--keep-going", options->keep_going,
                     "leave out clips that are missing or cannot be decoded");

@@ -40,11 +40,15 @@ int inspect_file(const Options& options) {
                       {"shape", shape_json(tensor.shape())},
                       {"bytes", tensor.bytes()}});
     }
-    std::printf(
-        "%s\n",
-        json{{"file", options.path}, {"format", file.format}, {"tensors", list}, {"metadata", file.metadata}}
-            .dump(2, ' ', false, json::error_handler_t::replace)
-            .c_str());
+    json skipped = json::object();
+    for (const auto& [name, kind] : file.skipped) skipped[name] = kind;
+    std::printf("%s\n", json{{"file", options.path},
+                             {"format", file.format},
+                             {"tensors", list},
+                             {"not_read", skipped},
+                             {"metadata", file.metadata}}
+                            .dump(2, ' ', false, json::error_handler_t::replace)
+                            .c_str());
     return 0;
   }
   int64_t bytes = 0;
@@ -55,6 +59,8 @@ int inspect_file(const Options& options) {
     bytes += tensor.bytes();
     numbers += tensor.numel();
   }
+  for (const auto& [name, kind] : file.skipped)
+    std::printf("%-60s not read: %s\n", name.c_str(), kind.c_str());
   std::printf("%s: %zu tensors, %lld numbers, %lld bytes\n", file.format.c_str(), file.tensors.size(),
               static_cast<long long>(numbers), static_cast<long long>(bytes));
   return 0;
@@ -174,8 +180,11 @@ void add_inspect(CLI::App& app, Action& chosen) {
   command->callback([options, &chosen] {
     chosen = [options] {
       std::error_code error;
-      return std::filesystem::is_directory(options->path, error) ? inspect_model(*options)
-                                                                 : inspect_file(*options);
+      const bool captioner =
+          std::filesystem::exists(std::filesystem::path(options->path) / "vocab.json", error) &&
+          std::filesystem::exists(std::filesystem::path(options->path) / "config.json", error) &&
+          !std::filesystem::exists(std::filesystem::path(options->path) / "merges.txt", error);
+      return captioner ? inspect_model(*options) : inspect_file(*options);
     };
   });
 }

@@ -76,6 +76,9 @@ struct EncoderConfig {
   std::string text_weights;  // CLIP file with the distillation's teacher; empty = the same
   std::string tokenizer;     // the teacher's; needed with weights and distillation
   std::string activation = "auto";
+  /// Of the image and the text tower, as found when training began (tower_settings.h); empty: not yet.
+  std::string settings;
+  std::string text_settings;
   std::string sha256;  // of `weights`: recorded when training begins, checked from then on
   /// "unknown": the run learnt from features of which nobody says what made them. Recorded by training; the
   /// model then has no encoder until one is named.

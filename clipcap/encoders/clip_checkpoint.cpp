@@ -3,102 +3,48 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "clipcap/encoders/clip_checkpoint_names.h"
+#include "clipcap/encoders/clip_settings.h"
 #include "nn/init.h"
-#include "tensor/io/json_text.h"
+#include "tensor/io/checkpoint_files.h"
+#include "tensor/ops.h"
+#include "tensor/problem_list.h"
 
 namespace clipcap {
 namespace {
 
 using detail::ClipParameter;
-using nlohmann::json;
 using Tensors = std::map<std::string, Tensor>;
 
 constexpr int64_t kMostLayers = 256;
 constexpr int64_t kMostWidth = 1 << 16;
 
-// What a configuration file beside the checkpoint says.
-struct BesideConfig {
-  std::string file;
-  Activation activation = Activation::none;
-  int64_t vision_heads = 0;
-  int64_t text_heads = 0;
-};
-
-int64_t whole_number(const json& object, const char* key) {
-  if (!object.is_object() || !object.contains(key) || !object[key].is_number_unsigned()) return 0;
-  return static_cast<int64_t>(std::min<uint64_t>(object[key].get<uint64_t>(), 1U << 20U));
-}
-
-json json_beside(const std::filesystem::path& checkpoint, const char* name, std::string& file) {
-  const std::filesystem::path path = checkpoint.parent_path() / name;
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return json();
-  file = path.string();
-  return parse_json(read_text_file(path, 1U << 20U), file);
-}
-
-// Hugging Face's config.json: {"vision_config": {"hidden_act", "num_attention_heads"}, "text_config": …}.
-BesideConfig read_hugging_face_config(const std::filesystem::path& checkpoint) {
-  BesideConfig result;
-  const json config = json_beside(checkpoint, "config.json", result.file);
-  if (!config.is_object()) return {};
-  const auto part = [&](const char* name) {
-    return config.contains(name) && config[name].is_object() ? config[name] : json::object();
-  };
-  const json vision = part("vision_config");
-  const json text = part("text_config");
-  if (vision.empty() && text.empty()) return {};  // some other program's config.json
-  // What the files leave out has these values in Hugging Face's classes.
-  result.activation = Activation::quick_gelu;
-  for (const json& tower : {vision, text}) {
-    if (!tower.contains("hidden_act")) continue;
-    const std::string name = tower["hidden_act"].is_string() ? tower["hidden_act"].get<std::string>() : "";
-    CHECK_INPUT(name == "quick_gelu" || name == "gelu", result.file, ": hidden_act ",
-                shown(tower["hidden_act"]), "; quick_gelu and gelu are known");
-    result.activation = name == "gelu" ? Activation::gelu : Activation::quick_gelu;
-  }
-  result.vision_heads = whole_number(vision, "num_attention_heads");
-  result.text_heads = whole_number(text, "num_attention_heads");
-  return result;
-}
-
-// open_clip_config.json: {"model_cfg": {"quick_gelu", "vision_cfg": {"head_width"}, "text_cfg": {"heads"}}}.
-BesideConfig read_open_clip_config(const std::filesystem::path& checkpoint, int64_t vision_width) {
-  BesideConfig result;
-  json config = json_beside(checkpoint, "open_clip_config.json", result.file);
-  if (config.is_object() && config.contains("model_cfg")) config = json(config["model_cfg"]);
-  if (!config.is_object() || !config.contains("vision_cfg")) return {};
-  const bool quick = config.contains("quick_gelu") && config["quick_gelu"] == json(true);
-  result.activation = quick ? Activation::quick_gelu : Activation::gelu;
-  const int64_t head_width = whole_number(config["vision_cfg"], "head_width");
-  if (head_width > 0) result.vision_heads = vision_width / head_width;
-  if (config.contains("text_cfg")) result.text_heads = whole_number(config["text_cfg"], "heads");
-  return result;
-}
-
-// Heads are 64 wide in every CLIP but the three largest of open_clip.
-int64_t usual_heads(int64_t width) {
+// Heads are 64 wide in every CLIP but in the image towers of open_clip's three largest.
+int64_t usual_heads(int64_t width, bool image) {
   for (const auto& [wide, head] : {std::pair{1280, 80}, std::pair{1408, 88}, std::pair{1664, 104}}) {
-    if (width == wide) return width / head;
+    if (image && width == wide) return width / head;
   }
   return std::max<int64_t>(1, width / 64);
 }
 
 class Reader {
  public:
-  Reader(TensorFile file, const std::filesystem::path& path) : path_(path), name_(path.string()) {
+  Reader(NetworkWeights network, const std::filesystem::path& path)
+      : path_(main_checkpoint_file(path)), name_(path.string()) {
+    CHECK_INPUT(network.kind == NetworkWeights::Kind::clip, name_, ": a ResNet, not a CLIP");
     result_.file = name_;
-    result_.format = file.format;
-    result_.mapped = file.file;
-    tensors_ = std::move(file.tensors);
+    result_.format = network.format;
+    result_.mapped = network.file;
+    result_.more = std::move(network.more);
+    result_.said = network.said;
+    result_.layout = network.layout;
+    tensors_ = std::move(network.tensors);
+    skipped_ = std::move(network.skipped);
   }
 
   ClipCheckpoint read(const ClipReadOptions& options) {
-    unwrap();
     find_layout();
     const bool hugging = result_.layout == ClipLayout::hugging_face;
     patch_name_ = hugging ? "vision_model.embeddings.patch_embedding.weight" : "visual.conv1.weight";
@@ -108,11 +54,16 @@ class Reader {
     if (tensors_.contains(table)) result_.text = text_geometry(table);
     CHECK_INPUT(result_.vision || result_.text, name_, ": no CLIP tower in it: neither ", patch_name_,
                 " nor ", table);
-    choose_activation_and_heads(options);
-    if (result_.vision)
-      take(detail::vision_parameters(*result_.vision, result_.layout), result_.vision_weights);
-    if (result_.text)
-      take(detail::text_parameters(*result_.text, result_.layout, text_prefix_), result_.text_weights);
+    choose_settings(options);
+    fold_layer_scales();
+    if (result_.vision) {
+      take(detail::vision_parameters(*result_.vision, result_.vision_settings, result_.layout),
+           result_.vision_weights);
+    }
+    if (result_.text) {
+      take(detail::text_parameters(*result_.text, result_.text_settings, result_.layout, text_prefix_),
+           result_.text_weights);
+    }
     find_logit_scale();
     find_surplus();
     report_problems();
@@ -120,33 +71,18 @@ class Reader {
   }
 
  private:
-  void unwrap() {
-    static_cast<void>(unwrap_state_dict(tensors_));
-    strip_prefix(tensors_, "module.");
-  }
-
   void find_layout() {
-    const auto any = [&](const char* prefix) {
-      const auto found = tensors_.lower_bound(prefix);
-      return found != tensors_.end() && found->first.starts_with(prefix);
-    };
-    CHECK_INPUT(!any("visual.trunk."), name_, ": its image tower is one of timm's; CLIP's own ViT is read");
-    CHECK_INPUT(!any("visual.layer1."), name_, ": its image tower is CLIP's ResNet; the ViTs are read");
-    if (any("vision_model.") || any("text_model.")) {
-      result_.layout = ClipLayout::hugging_face;
-    } else if (any("text.")) {
-      result_.layout = ClipLayout::open_clip;
+    if (result_.layout == ClipLayout::open_clip) {
       text_prefix_ = "text.";
-    } else {
-      result_.layout = ClipLayout::openai;
-      if (path_.filename().string().find("open_clip") != std::string::npos)
-        result_.layout = ClipLayout::open_clip;
+    } else if (result_.layout == ClipLayout::openai &&
+               path_.filename().string().find("open_clip") != std::string::npos) {
+      result_.layout = ClipLayout::open_clip;
     }
   }
 
   const Shape& shape(const std::string& name, int rank) const {
     const auto found = tensors_.find(name);
-    CHECK_INPUT(found != tensors_.end(), name_, ": tensor ", name, " is missing");
+    CHECK_INPUT(found != tensors_.end(), name_, ": tensor ", name, " is ", absence(name));
     CHECK_INPUT(found->second.rank() == rank, name_, ": tensor ", name, " is ", found->second.shape(),
                 ", expected ", rank, " dimensions");
     return found->second.shape();
@@ -186,7 +122,8 @@ class Reader {
     const std::string layers = hugging ? "vision_model.encoder.layers." : "visual.transformer.resblocks.";
     g.layers = count_layers(layers);
     if (g.layers > 0) g.hidden = shape(layers + (hugging ? "0.mlp.fc1.weight" : "0.mlp.c_fc.weight"), 2)[0];
-    g.embed = hugging ? shape("visual_projection.weight", 2)[0] : shape("visual.proj", 2)[1];
+    const char* projection = hugging ? "visual_projection.weight" : "visual.proj";
+    g.embed = tensors_.contains(projection) ? shape(projection, 2)[hugging ? 0 : 1] : 0;
     return g;
   }
 
@@ -202,48 +139,148 @@ class Reader {
         hugging ? "text_model.encoder.layers." : text_prefix_ + "transformer.resblocks.";
     g.layers = count_layers(layers);
     if (g.layers > 0) g.hidden = shape(layers + (hugging ? "0.mlp.fc1.weight" : "0.mlp.c_fc.weight"), 2)[0];
-    g.embed = hugging ? shape("text_projection.weight", 2)[0] : shape(text_prefix_ + "text_projection", 2)[1];
+    // A Linear in some of open_clip's, which then has its names.
+    const std::string linear = (hugging ? "" : text_prefix_) + "text_projection.weight";
+    const std::string matrix = text_prefix_ + "text_projection";
+    if (tensors_.contains(linear)) {
+      g.embed = shape(linear, 2)[0];
+    } else {
+      g.embed = !hugging && tensors_.contains(matrix) ? shape(matrix, 2)[1] : 0;
+    }
     return g;
   }
 
-  void choose_activation_and_heads(const ClipReadOptions& options) {
-    BesideConfig beside = read_open_clip_config(path_, result_.vision ? result_.vision->width : 0);
-    if (beside.activation == Activation::none) {
-      beside = read_hugging_face_config(path_);
-    } else if (result_.layout == ClipLayout::openai) {
-      result_.layout = ClipLayout::open_clip;
-    }
-    if (options.activation != Activation::none) {
-      result_.activation = options.activation;
-      result_.activation_source = "as asked for";
-    } else if (beside.activation != Activation::none) {
-      result_.activation = beside.activation;
-      result_.activation_source = "from " + beside.file;
-    } else {
-      const bool open = result_.layout == ClipLayout::open_clip;
-      result_.activation = open ? Activation::gelu : Activation::quick_gelu;
-      result_.activation_source = concat_text("by the family of the names (", name_of(result_.layout), ")");
-    }
-    const auto choose = [&](int64_t width, int64_t said) {
-      const int64_t heads = said > 0 ? said : usual_heads(width);
-      CHECK_INPUT(width > 0 && width <= kMostWidth, name_, ": a tower of width ", width, "; 1 to ",
-                  kMostWidth, " are read");
-      CHECK_INPUT(width % heads == 0, name_, ": ", heads, " heads ",
-                  said > 0 ? "(from " + beside.file + ") " : "(64 wide, as usual) ",
-                  "do not divide the width ", width,
-                  "; a config.json beside the file can say how many there are");
-      return heads;
-    };
-    if (result_.vision) result_.vision->heads = choose(result_.vision->width, beside.vision_heads);
-    if (result_.text) result_.text->heads = choose(result_.text->width, beside.text_heads);
-    result_.heads_source = beside.vision_heads > 0 || beside.text_heads > 0 ? "from " + beside.file : "";
+  // "missing", or why a tensor of the file was not taken.
+  std::string absence(const std::string& name) const {
+    const auto found = skipped_.find(name);
+    return found == skipped_.end() ? "missing" : "of a kind that is not read: " + found->second;
   }
 
-  template <class... Parts>
-  void complain(const Parts&... parts) {
-    constexpr int kMostListed = 10;
-    if (++problems_ <= kMostListed) problem_text_ += concat_text(problems_ > 1 ? "; " : "", parts...);
-    if (problems_ == kMostListed + 1) problem_text_ += "; and more";
+  void choose_settings(const ClipReadOptions& options) {
+    const bool recorded = !options.vision_record.empty() || !options.text_record.empty();
+    ClipConfig config;
+    if (!recorded || (result_.vision && options.vision_record.empty()) ||
+        (result_.text && options.text && options.text_record.empty()))
+      config = read_clip_config(path_, result_.layout, result_.vision, result_.text);
+    if (!config.passed_over.empty())
+      result_.said += "; " + config.passed_over + " is another model's and was not used";
+    drop_refused(result_.vision, config.vision.refusal, options.vision, "image");
+    drop_refused(result_.text, config.text.refusal, options.text, "text");
+    if (config.open_clip && result_.layout == ClipLayout::openai) result_.layout = ClipLayout::open_clip;
+    // The text tower first: what people are told is of the image tower where there are both.
+    if (result_.text) {
+      const std::string refusal =
+          settle(*result_.text, config.text, result_.text_settings, options, options.text_record, false);
+      drop_refused(result_.text, refusal, options.text, "text");
+    }
+    if (result_.vision) {
+      const std::string refusal = settle(*result_.vision, config.vision, result_.vision_settings, options,
+                                         options.vision_record, true);
+      drop_refused(result_.vision, refusal, options.vision, "image");
+    }
+    find_projections(config);
+  }
+
+  template <class Geometry>
+  void drop_refused(std::optional<Geometry>& tower, const std::string& refusal, bool wanted,
+                    const char* which) {
+    if (!tower || refusal.empty()) return;
+    CHECK_INPUT(!wanted, refusal);
+    result_.said += concat_text("; its ", which, " tower is not read: ", refusal);
+    tower.reset();
+    dropped_ = true;
+  }
+
+  // Why the tower cannot be read, if so.
+  template <class Geometry, class Settings>
+  std::string settle(Geometry& geometry, TowerConfig<Settings>& config, Settings& settings,
+                     const ClipReadOptions& options, const std::string& record, bool image) {
+    const int64_t width = geometry.width;
+    CHECK_INPUT(width > 0 && width <= kMostWidth, name_, ": a tower of width ", width, "; 1 to ", kMostWidth,
+                " are read");
+    std::string heads_from = "(64 wide, as usual) ";
+    settings = config.settings;
+    geometry.heads = config.heads > 0 ? config.heads : usual_heads(width, image);
+    result_.heads_source = config.heads > 0 ? "from " + config.file : "";
+    if (config.heads > 0) heads_from = "(from " + config.file + ") ";
+    if (!record.empty()) {
+      recall_settings(record, name_ + ": its recorded settings", settings, geometry.heads);
+      result_.activation_source = "as recorded";
+      result_.heads_source.clear();
+      heads_from = "(as recorded) ";
+    } else if (options.activation != Activation::none) {
+      settings.activation = options.activation;
+      result_.activation_source = "as asked for";
+    } else if (config.activation) {
+      settings.activation = *config.activation;
+      result_.activation_source = "from " + config.file;
+    } else {
+      settings.activation =
+          result_.layout == ClipLayout::open_clip ? Activation::gelu : Activation::quick_gelu;
+      result_.activation_source = concat_text("by the family of the names (", name_of(result_.layout), ")");
+    }
+    result_.activation = settings.activation;
+    if (width % geometry.heads == 0) return {};
+    return concat_text(name_, ": ", geometry.heads, " heads ", heads_from, "do not divide the width ", width,
+                       "; a config.json beside the file can say how many there are");
+  }
+
+  // A tower by itself may have been saved without the projection that belongs to the pair: its feature is then what it
+  // pools. Half a pair without one is damaged.
+  void find_projections(const ClipConfig& config) {
+    const bool alone = !dropped_ && result_.vision.has_value() != result_.text.has_value();
+    const auto settle_one = [&](auto& geometry, auto& settings, bool expected, const std::string& name) {
+      if (geometry.embed > 0 && settings.projection) return;
+      CHECK_INPUT(!settings.projection || (alone && !expected && !skipped_.contains(name)), name_,
+                  ": tensor ", name, " is ", absence(name), "; the model has such a projection");
+      settings.projection = false;
+      geometry.embed = geometry.width;
+    };
+    const bool hugging = result_.layout == ClipLayout::hugging_face;
+    if (result_.vision) {
+      settle_one(*result_.vision, result_.vision_settings, config.has_projection,
+                 hugging ? "visual_projection.weight" : "visual.proj");
+    }
+    if (result_.text) {
+      const bool linear = !hugging && tensors_.contains(text_prefix_ + "text_projection.weight");
+      if (linear)
+        result_.text_settings.projection_bias = tensors_.contains(text_prefix_ + "text_projection.bias");
+      CHECK_INPUT(!linear || result_.text_settings.projection_bias, name_, ": tensor ", text_prefix_,
+                  "text_projection.bias is ", absence(text_prefix_ + "text_projection.bias"));
+      settle_one(*result_.text, result_.text_settings, config.has_projection,
+                 hugging ? "text_projection.weight" : text_prefix_ + "text_projection");
+    }
+  }
+
+  // open_clip's layer scales multiply what a layer's two halves add: their last products and biases can do that.
+  void fold_layer_scales() {
+    std::vector<std::string> scales;
+    for (const auto& [name, tensor] : tensors_) {
+      if (name.ends_with(".ls_1.gamma") || name.ends_with(".ls_2.gamma")) scales.push_back(name);
+    }
+    for (const std::string& name : scales) {
+      const Tensor gamma = tensors_.at(name);
+      const std::string block = name.substr(0, name.size() - 10);
+      const std::string product = block + (name.ends_with("ls_1.gamma") ? "attn.out_proj." : "mlp.c_proj.");
+      const auto weight = tensors_.find(product + "weight");
+      const auto bias = tensors_.find(product + "bias");
+      if (weight == tensors_.end() || bias == tensors_.end()) continue;  // they will be missed
+      CHECK_INPUT(gamma.rank() == 1 && weight->second.rank() == 2 && weight->second.dim(0) == gamma.dim(0) &&
+                      bias->second.shape() == gamma.shape() && is_floating(gamma.dtype()) &&
+                      is_floating(weight->second.dtype()) && is_floating(bias->second.dtype()),
+                  name_, ": tensor ", name, " is ", gamma.shape(), ", ", product, "weight ",
+                  weight->second.shape());
+      const std::vector<double> factors = gamma.to(DType::f64).to_vector<double>();
+      for (const auto& at : {weight, bias}) {
+        std::vector<double> values = at->second.to(DType::f64).to_vector<double>();
+        const size_t row = factors.empty() ? 0 : values.size() / factors.size();
+        std::vector<float> scaled(values.size());
+        for (size_t i = 0; i < values.size(); ++i)
+          scaled[i] = static_cast<float>(values[i] * factors[i / row]);
+        at->second = Tensor::from(scaled, at->second.shape());
+      }
+      used_.insert(name);
+    }
   }
 
   void take(const std::vector<ClipParameter>& parameters, nn::StateDict& weights) {
@@ -253,28 +290,35 @@ class Reader {
         used_.insert(name);
         const auto found = tensors_.find(name);
         if (found == tensors_.end()) {
-          complain("missing ", name, ' ', parameter.file_shape);
+          if (skipped_.contains(name)) {
+            problems_.add(name, " is ", absence(name));
+          } else {
+            problems_.add("missing ", name, ' ', parameter.file_shape);
+          }
         } else if (found->second.shape() != parameter.file_shape) {
-          complain("shape of ", name, " is ", found->second.shape(), ", expected ", parameter.file_shape);
+          problems_.add("shape of ", name, " is ", found->second.shape(), ", expected ",
+                        parameter.file_shape);
         } else if (!is_floating(found->second.dtype())) {
-          complain(name, " holds ", found->second.dtype(), ", expected floating-point numbers");
+          problems_.add(name, " holds ", found->second.dtype(), ", expected floating-point numbers");
         } else {
           parts.push_back(found->second);
         }
       }
-      if (problems_ == 0) weights[parameter.ours] = detail::to_tower(parameter, parts);
+      if (problems_.empty()) weights[parameter.ours] = detail::to_tower(parameter, parts);
     }
   }
 
   void find_logit_scale() {
-    const auto found = tensors_.find("logit_scale");
-    if (found == tensors_.end()) return;
-    used_.insert("logit_scale");
-    if (found->second.numel() != 1) {
-      complain("shape of logit_scale is ", found->second.shape(), ", expected []");
-      return;
-    }
-    result_.logit_scale = found->second.item();
+    const auto one_number = [&](const char* name) -> std::optional<double> {
+      const auto found = tensors_.find(name);
+      if (found == tensors_.end()) return std::nullopt;
+      used_.insert(name);
+      if (found->second.numel() == 1) return found->second.to(DType::f64).item();
+      problems_.add("shape of ", name, " is ", found->second.shape(), ", expected []");
+      return std::nullopt;
+    };
+    result_.logit_scale = one_number("logit_scale");
+    result_.logit_bias = one_number("logit_bias").value_or(0);
   }
 
   // Tensors that carry no weights: OpenAI's scalars and masks, older Hugging Face files' position numbers,
@@ -287,14 +331,16 @@ class Reader {
   }
 
   void find_surplus() {
+    if (dropped_) return;
     for (const auto& [name, tensor] : tensors_) {
-      if (!used_.contains(name) && !is_known_extra(name)) complain("surplus ", name, ' ', tensor.shape());
+      if (!used_.contains(name) && !is_known_extra(name))
+        problems_.add("surplus ", name, ' ', tensor.shape());
     }
   }
 
   void report_problems() const {
-    CHECK_INPUT(problems_ == 0, name_, ": not a complete CLIP (", name_of(result_.layout),
-                " names): ", problem_text_);
+    CHECK_INPUT(problems_.empty(), name_, ": not a complete CLIP (", name_of(result_.layout),
+                " names): ", problems_.text());
     CHECK_INPUT(!result_.vision || !result_.text || result_.vision->embed == result_.text->embed, name_,
                 ": the image tower ends in ", result_.vision->embed, " numbers, the text tower in ",
                 result_.text->embed);
@@ -303,13 +349,27 @@ class Reader {
   std::filesystem::path path_;
   std::string name_;
   Tensors tensors_;
+  std::map<std::string, std::string> skipped_;
   ClipCheckpoint result_;
   std::string text_prefix_;
   std::string patch_name_;
   std::set<std::string> used_;
-  int problems_ = 0;
-  std::string problem_text_;
+  bool dropped_ = false;  // one tower is there and not read
+  ProblemList problems_;
 };
+
+std::string shown_activation(Activation activation) {
+  switch (activation) {
+    case Activation::gelu:
+      return "GELU";
+    case Activation::gelu_tanh:
+      return "GELU (tanh)";
+    case Activation::relu:
+      return "ReLU";
+    default:
+      return "QuickGELU";
+  }
+}
 
 }  // namespace
 
@@ -332,33 +392,36 @@ ClipLayout parse_clip_layout(const std::string& text) {
   fail_input("\"", text, "\": expected openai, hf or open_clip");
 }
 
-bool is_clip(const std::map<std::string, Tensor>& tensors) {
-  return std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) {
-    return entry.first.ends_with("visual.conv1.weight") || entry.first.ends_with("visual.class_embedding") ||
-           entry.first.ends_with("vision_model.embeddings.class_embedding") ||
-           entry.first.ends_with("token_embedding.weight");
-  });
-}
-
 std::string ClipCheckpoint::describe() const {
   std::string text = concat_text(file, ": CLIP, ", name_of(layout), " names, ", format);
   if (vision) {
     text += concat_text("; image tower ViT ", vision->resolution, '/', vision->patch, ", width ",
-                        vision->width, ", ", vision->layers, " layers, ", vision->heads, " heads");
+                        vision->width, ", ", vision->layers, " layers, ", vision->heads, " heads",
+                        describe_settings(vision_settings));
   }
   if (this->text) {
     text += concat_text("; text tower width ", this->text->width, ", ", this->text->layers, " layers, ",
-                        this->text->heads, " heads, ", this->text->vocab, " tokens");
+                        this->text->heads, " heads, ", this->text->vocab, " tokens",
+                        describe_settings(text_settings));
   }
   if (!heads_source.empty()) text += concat_text(" (heads ", heads_source, ")");
   text += concat_text("; embedding ", vision ? vision->embed : this->text->embed);
-  text += concat_text("; ", activation == Activation::gelu ? "GELU" : "QuickGELU", ' ', activation_source);
+  const bool differ = vision && this->text && vision_settings.activation != text_settings.activation;
+  text += "; " + shown_activation(activation);
+  if (differ) text += ", " + shown_activation(text_settings.activation) + " in the text tower,";
+  text += ' ' + activation_source + said;
   return text;
+}
+
+ClipCheckpoint read_clip_checkpoint(NetworkWeights network, const std::filesystem::path& path,
+                                    const ClipReadOptions& options) {
+  return Reader(std::move(network), path).read(options);
 }
 
 ClipCheckpoint read_clip_checkpoint(TensorFile file, const std::filesystem::path& path,
                                     const ClipReadOptions& options) {
-  return Reader(std::move(file), path).read(options);
+  return read_clip_checkpoint(find_network(std::move(file), path.string(), family_beside(path)), path,
+                              options);
 }
 
 ClipCheckpoint read_clip_checkpoint(const std::filesystem::path& path, const ClipReadOptions& options) {
@@ -366,6 +429,12 @@ ClipCheckpoint read_clip_checkpoint(const std::filesystem::path& path, const Cli
 }
 
 std::map<std::string, Tensor> rename_clip(const ClipCheckpoint& checkpoint, ClipLayout layout) {
+  const bool hugging = layout == ClipLayout::hugging_face;
+  CHECK_INPUT(!hugging || ((!checkpoint.vision || checkpoint.vision_settings.norm_before) &&
+                           (!checkpoint.text || !checkpoint.text_settings.projection_bias)),
+              checkpoint.file,
+              ": Hugging Face's CLIP has no names for a tower without its first norm, or for a "
+              "projection with a bias");
   std::map<std::string, Tensor> result;
   const auto add = [&](const std::vector<ClipParameter>& parameters, const nn::StateDict& weights) {
     for (const ClipParameter& parameter : parameters) {
@@ -374,8 +443,11 @@ std::map<std::string, Tensor> rename_clip(const ClipCheckpoint& checkpoint, Clip
     }
   };
   if (checkpoint.vision)
-    add(detail::vision_parameters(*checkpoint.vision, layout), checkpoint.vision_weights);
-  if (checkpoint.text) add(detail::text_parameters(*checkpoint.text, layout, ""), checkpoint.text_weights);
+    add(detail::vision_parameters(*checkpoint.vision, checkpoint.vision_settings, layout),
+        checkpoint.vision_weights);
+  if (checkpoint.text)
+    add(detail::text_parameters(*checkpoint.text, checkpoint.text_settings, layout, ""),
+        checkpoint.text_weights);
   if (checkpoint.logit_scale) result["logit_scale"] = Tensor::full({}, *checkpoint.logit_scale);
   return result;
 }
@@ -385,20 +457,24 @@ Clip load_clip(const ClipCheckpoint& checkpoint, const ClipLoadOptions& options)
   Generator unused(0);
   const auto load = [&](nn::Module& tower, const nn::StateDict& weights) {
     nn::load_state_dict(tower, weights, checkpoint.file, {.share = options.pack});
-    if (options.pack) nn::pack_for_inference(tower, *checkpoint.mapped);
+    if (options.pack) {
+      nn::pack_for_inference(tower, *checkpoint.mapped);
+      for (const auto& file : checkpoint.more) file->forget_pages();
+    }
     nn::set_requires_grad(tower, false);
   };
   if (options.vision && checkpoint.vision) {
     const nn::SkipInitialisation skip;
-    clip.vision = std::make_unique<VisionTower>(*checkpoint.vision, checkpoint.activation, unused);
+    clip.vision = std::make_unique<VisionTower>(*checkpoint.vision, checkpoint.vision_settings, unused);
     load(*clip.vision, checkpoint.vision_weights);
   }
   if (options.text && checkpoint.text) {
     const nn::SkipInitialisation skip;
-    clip.text = std::make_unique<TextTower>(*checkpoint.text, checkpoint.activation, unused);
+    clip.text = std::make_unique<TextTower>(*checkpoint.text, checkpoint.text_settings, unused);
     load(*clip.text, checkpoint.text_weights);
   }
   if (checkpoint.logit_scale) clip.logit_scale = std::exp(*checkpoint.logit_scale);
+  clip.logit_bias = checkpoint.logit_bias;
   return clip;
 }
 

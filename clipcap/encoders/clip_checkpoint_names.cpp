@@ -62,7 +62,8 @@ class Table {
 
 }  // namespace
 
-std::vector<ClipParameter> vision_parameters(const VitGeometry& g, ClipLayout layout) {
+std::vector<ClipParameter> vision_parameters(const VitGeometry& g, const VisionSettings& settings,
+                                             ClipLayout layout) {
   const int64_t grid = g.resolution / g.patch;
   Table table(layout, "");
   table.add("class_embedding", {g.width}, "visual.class_embedding",
@@ -72,17 +73,20 @@ std::vector<ClipParameter> vision_parameters(const VitGeometry& g, ClipLayout la
   table.add("patch_embedding.weight", {g.width, 3 * g.patch * g.patch}, "visual.conv1.weight",
             "vision_model.embeddings.patch_embedding.weight", ClipChange::patches, ClipChange::patches);
   table.last().file_shape = {g.width, 3, g.patch, g.patch};
-  table.add_pair("norm_before", {g.width}, "visual.ln_pre", "vision_model.pre_layrnorm");  // their spelling
+  if (settings.norm_before)
+    table.add_pair("norm_before", {g.width}, "visual.ln_pre", "vision_model.pre_layrnorm");  // their spelling
   table.add_layers(g.layers, g.width, g.mlp_width(), "visual.transformer.resblocks.",
                    "vision_model.encoder.layers.");
   table.add_pair("norm_after", {g.width}, "visual.ln_post", "vision_model.post_layernorm");
-  table.add("projection.weight", {g.embed, g.width}, "visual.proj", "visual_projection.weight",
-            ClipChange::transposed);
+  if (settings.projection) {
+    table.add("projection.weight", {g.embed, g.width}, "visual.proj", "visual_projection.weight",
+              ClipChange::transposed);
+  }
   return table.take();
 }
 
-std::vector<ClipParameter> text_parameters(const TextGeometry& g, ClipLayout layout,
-                                           const std::string& prefix) {
+std::vector<ClipParameter> text_parameters(const TextGeometry& g, const TextSettings& settings,
+                                           ClipLayout layout, const std::string& prefix) {
   Table table(layout, layout == ClipLayout::hugging_face ? "" : prefix);
   table.add("token_embedding.weight", {g.vocab, g.width}, "token_embedding.weight",
             "text_model.embeddings.token_embedding.weight");
@@ -90,8 +94,13 @@ std::vector<ClipParameter> text_parameters(const TextGeometry& g, ClipLayout lay
             "text_model.embeddings.position_embedding.weight");
   table.add_layers(g.layers, g.width, g.mlp_width(), "transformer.resblocks.", "text_model.encoder.layers.");
   table.add_pair("norm_after", {g.width}, "ln_final", "text_model.final_layer_norm");
-  table.add("projection.weight", {g.embed, g.width}, "text_projection", "text_projection.weight",
-            ClipChange::transposed);
+  if (settings.projection && settings.projection_bias) {  // open_clip's, a Linear's own names
+    table.add("projection.weight", {g.embed, g.width}, "text_projection.weight", "text_projection.weight");
+    table.add("projection.bias", {g.embed}, "text_projection.bias", "text_projection.bias");
+  } else if (settings.projection) {
+    table.add("projection.weight", {g.embed, g.width}, "text_projection", "text_projection.weight",
+              ClipChange::transposed);
+  }
   return table.take();
 }
 

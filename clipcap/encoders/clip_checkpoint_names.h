@@ -25,9 +25,11 @@ struct ClipParameter {
 };
 
 /// All parameters of the image tower as `layout` names them.
-[[nodiscard]] std::vector<ClipParameter> vision_parameters(const VitGeometry& geometry, ClipLayout layout);
+[[nodiscard]] std::vector<ClipParameter> vision_parameters(const VitGeometry& geometry,
+                                                           const VisionSettings& settings, ClipLayout layout);
 /// `prefix` stands before every name of the text tower ("text." in open_clip's newer class).
-[[nodiscard]] std::vector<ClipParameter> text_parameters(const TextGeometry& geometry, ClipLayout layout,
+[[nodiscard]] std::vector<ClipParameter> text_parameters(const TextGeometry& geometry,
+                                                         const TextSettings& settings, ClipLayout layout,
                                                          const std::string& prefix);
 
 /// From the file's tensors, in the order of `names`, to ours, and back.

@@ -6,6 +6,7 @@
 
 #include "clipcap/encoders/resnet.h"
 #include "nn/init.h"
+#include "tensor/problem_list.h"
 
 namespace clipcap {
 namespace {
@@ -76,23 +77,37 @@ std::vector<Layer> layers_of(Resnet& resnet) {
   return layers;
 }
 
+// What kind of ResNet it is, where that can be told and is none that is read.
+const char* variant_of(const nn::StateDict& tensors) {
+  const auto shape = [&](const char* name) {
+    const auto found = tensors.find(name);
+    return found != tensors.end() && found->second.rank() == 4 ? found->second.shape() : Shape{};
+  };
+  const Shape stem = shape("conv1.weight");
+  const Shape spatial = shape("layer1.0.conv2.weight");
+  if (!tensors.contains("layer1.0.conv3.weight") && spatial.rank() == 4)
+    return " (one of basic blocks, as ResNet-18 and -34; 50, 101 and 152 are read)";
+  if (spatial.rank() == 4 && spatial[1] * 2 <= spatial[0])
+    return " (a ResNeXt: its convolutions are grouped)";
+  if (spatial.rank() == 4 && stem.rank() == 4 && spatial[0] == 2 * stem[0]) return " (a Wide ResNet)";
+  if (tensors.contains("conv1.0.weight")) return " (a ResNet-D: its stem has three convolutions)";
+  return "";
+}
+
 // Throws unless `tensors` is exactly what `layers` need, apart from what is ignored.
 void check_tensors(const nn::StateDict& tensors, const std::vector<Layer>& layers,
                    const std::string& source) {
-  std::string problems;
-  const auto complain = [&](const auto&... parts) {
-    problems += concat_text(problems.empty() ? "" : "; ", parts...);
-  };
-  std::set<std::string> known{"fc.weight", "fc.bias"};
+  ProblemList problems;
+  std::set<std::string> known;
   const auto want = [&](const std::string& name, const Shape& shape) {
     known.insert(name);
     const auto found = tensors.find(name);
     if (found == tensors.end()) {
-      complain("missing ", name, ' ', shape);
+      problems.add("missing ", name, ' ', shape);
     } else if (found->second.shape() != shape) {
-      complain("shape of ", name, " is ", found->second.shape(), ", expected ", shape);
+      problems.add("shape of ", name, " is ", found->second.shape(), ", expected ", shape);
     } else if (!is_floating(found->second.dtype())) {
-      complain("dtype of ", name, " is ", found->second.dtype(), ", expected a floating one");
+      problems.add("dtype of ", name, " is ", found->second.dtype(), ", expected a floating one");
     }
   };
   for (const Layer& layer : layers) {
@@ -103,9 +118,10 @@ void check_tensors(const nn::StateDict& tensors, const std::vector<Layer>& layer
     known.insert(layer.norm + ".num_batches_tracked");
   }
   for (const auto& [name, value] : tensors) {
-    if (!known.contains(name)) complain("surplus ", name, ' ', value.shape());
+    if (!known.contains(name) && !name.starts_with("fc.")) problems.add("surplus ", name, ' ', value.shape());
   }
-  CHECK_INPUT(problems.empty(), source, ": not a torchvision bottleneck ResNet: ", problems);
+  CHECK_INPUT(problems.empty(), source, ": not a torchvision bottleneck ResNet", variant_of(tensors), ": ",
+              problems.text());
 }
 
 // The convolution and its BatchNorm as one convolution with a bias, worked out in double.

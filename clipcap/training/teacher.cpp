@@ -7,6 +7,7 @@
 #include "clipcap/data/feature_cache.h"
 #include "clipcap/encoders/encoder_file.h"
 #include "clipcap/process/interrupt.h"
+#include "tensor/library_versions.h"
 #include "tensor/ops.h"
 
 namespace clipcap {
@@ -27,16 +28,17 @@ Teacher::Teacher(const Config& config, const Vocabularies& vocabularies)
   if (!file.empty()) {
     const std::string why = concat_text("; loss.distill = ", config.loss.distill, " needs ");
     const std::string activation = encoder.text_weights.empty() ? encoder.activation : "auto";
-    Encoders encoders = load_encoders(file, {.activation = activation, .image = false});
+    Encoders encoders =
+        load_encoders(file, {.activation = activation, .image = false, .text_record = encoder.text_settings});
     CHECK_INPUT(encoders.text, file, ": no text tower in it", why,
                 "one (encoder.text_weights, or loss.distill=0)");
     CHECK_INPUT(!encoder.tokenizer.empty(), "encoder.tokenizer is empty", why,
                 "CLIP's vocabulary file, bpe_simple_vocab_16e6.txt.gz or tokenizer.json (or loss.distill=0)");
     tower_ = std::move(encoders.text);
     tokenizer_ = std::make_unique<ClipTokenizer>(ClipTokenizer::load(encoder.tokenizer));
-    CHECK_INPUT(tokenizer_->size() == tower_->geometry().vocab, encoder.tokenizer, ": ", tokenizer_->size(),
-                " tokens, but the text tower of ", file, " has ", tower_->geometry().vocab);
-    name_ = concat_text("text tower of ", remembered_sha256(file), ", activation ", activation, ", ",
+    check_tokenizer(*tower_, *tokenizer_, encoder.tokenizer, file);
+    name_ = concat_text("text tower of ", checkpoint_sha256(file), ", ",
+                        record_settings(tower_->settings(), tower_->geometry().heads), ", ",
                         described(tower_->geometry()), target);
     return;
   }
@@ -55,7 +57,9 @@ std::vector<int32_t> Teacher::tokens(std::string_view text, std::span<const int3
   if (!tokenizer_) return {ids.begin(), ids.end()};
   const std::string own(text);
   const TokenRows rows = tokenizer_->encode_rows(std::span(&own, 1), {.context = tower_->geometry().context});
-  return {rows.ids.begin(), rows.ids.begin() + rows.end_positions[0] + 1};
+  tower_->check_ids(rows.ids, own);
+  const TextTower::Reading reading = tower_->reading(rows.context, rows.end_positions[0]);
+  return {rows.ids.begin(), rows.ids.begin() + reading.length};
 }
 
 Tensor Teacher::encode(const std::vector<std::vector<int32_t>>& captions) const {
@@ -69,7 +73,12 @@ Tensor Teacher::encode(const std::vector<std::vector<int32_t>>& captions) const 
   for (size_t b = 0; b < captions.size(); ++b) {
     CHECK(!captions[b].empty(), "Teacher: caption ", b, " of the batch has no tokens");
     std::copy(captions[b].begin(), captions[b].end(), ids.host<int32_t>() + b * longest);
-    ends.push_back(static_cast<int32_t>(captions[b].size()) - 1);
+    // Where a tower that is not causal reads a whole row, the end token stands somewhere in it.
+    const auto end = tokenizer_ && !tower_->settings().causal
+                         ? std::find(captions[b].begin(), captions[b].end(), tokenizer_->end())
+                         : captions[b].end() - 1;
+    const auto position = static_cast<int32_t>(std::min(end, captions[b].end() - 1) - captions[b].begin());
+    ends.push_back(tower_->reading(static_cast<int64_t>(captions[b].size()), position).position);
   }
   if (pooled_) return tower_->forward(ids, ends, nn::Run{}).value();
   const Tensor all = tower_->token_features(ids, nn::Run{}).value();  // [B,longest,e]
@@ -91,7 +100,7 @@ TeacherFeatures TeacherFeatures::load(const Teacher& teacher, const CaptionedCli
     std::vector<std::vector<int32_t>> captions;
     Shard shard;
     Sha256 identity;
-    identity.update(teacher.name());
+    identity.update(teacher.name() + "; " + compute_library_version());
     int32_t rows = 0;
     for (size_t c = first; c < last; ++c) {
       captions.push_back(teacher.tokens(clips.text(c), clips.ids(c)));

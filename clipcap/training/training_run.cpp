@@ -117,6 +117,7 @@ class TrainingRun {
     check_losses(config_);
     ClipFeatures ready = adopt_feature_files(config_);
     const std::string encoder = adopt_encoder_file(config_, "train");
+    check_encoder_is_safe(config_, options_.out);
     std::optional<SavedRun> saved;
     std::vector<std::string> lines;
     if (options_.resume && fs::exists(checkpoint_path(options_.out))) {

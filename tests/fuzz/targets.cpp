@@ -8,6 +8,7 @@
 #include "clipcap/data/annotations.h"
 #include "clipcap/data/feature_file.h"
 #include "clipcap/encoders/clip_checkpoint.h"
+#include "clipcap/encoders/network_weights.h"
 #include "clipcap/encoders/resnet.h"
 #include "clipcap/media/image.h"
 #include "clipcap/text/tokenizer.h"
@@ -114,12 +115,13 @@ void npy(std::string_view bytes) {
 
 // ---- networks
 
-// The weights and the config.json beside them.
+// The weights and the configurations beside them.
 void clip_checkpoint(std::string_view bytes) {
-  const auto [weights, hugging_face, open_clip] = parts<3>(bytes);
+  const auto [weights, hugging_face, open_clip, pictures] = parts<4>(bytes);
   put("clip.bin", weights);
   put("config.json", hugging_face);
   put("open_clip_config.json", open_clip);
+  put("preprocessor_config.json", pictures);
   expect_input_error([&] {
     const ClipCheckpoint checkpoint = read_clip_checkpoint(folder().path() / "clip.bin");
     static_cast<void>(checkpoint.describe());
@@ -134,8 +136,25 @@ void clip_checkpoint(std::string_view bytes) {
 void resnet(std::string_view bytes) {
   expect_input_error([&] {
     const auto path = folder().write("resnet.pth", std::string(bytes));
-    static_cast<void>(load_torchvision_resnet(read_tensor_file(path).tensors, path.string()));
+    const NetworkWeights network = find_network(read_tensor_file(path), path.string());
+    if (network.kind == NetworkWeights::Kind::resnet)
+      static_cast<void>(load_torchvision_resnet(network.tensors, path.string()));
   });
+}
+
+// The index of a sharded checkpoint and two parts.
+void checkpoint_index(std::string_view bytes) {
+  const auto [index, first, second] = parts<3>(bytes);
+  put("shards/m.safetensors.index.json", index);
+  put("shards/m-1-of-2.safetensors", first);
+  put("shards/m-2-of-2.safetensors", second);
+  std::filesystem::create_directories(folder().path() / "shards");
+  for (const char* name : {"shards/m.safetensors.index.json", "shards/m-2-of-2.safetensors", "shards"}) {
+    expect_input_error([&] {
+      const std::filesystem::path path = folder().path() / name;
+      static_cast<void>(find_network(read_tensor_file(path), path.string()));
+    });
+  }
 }
 
 // ---- texts
@@ -238,6 +257,7 @@ std::span<const Target> targets() {
                                         {"npy", npy},
                                         {"clip_checkpoint", clip_checkpoint},
                                         {"resnet", resnet},
+                                        {"checkpoint_index", checkpoint_index},
                                         {"tokenizer_merges", tokenizer_merges},
                                         {"tokenizer_json", tokenizer_json},
                                         {"tokenizer_text", tokenizer_text},

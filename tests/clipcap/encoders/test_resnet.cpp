@@ -86,7 +86,7 @@ TEST_CASE("resnet: files in other dtypes, with a prefix, without counters, with 
   CHECK(relative_error(rounded->encode(golden().at("frames"))) < 0.05);
 }
 
-TEST_CASE("resnet: everything wrong in a file is named at once", "[resnet]") {
+TEST_CASE("resnet: what is wrong in a file is named at once, as far as a message goes", "[resnet]") {
   nn::StateDict state = torchvision();
   state.erase("layer2.1.bn2.running_var");
   state["layer3.0.conv2.weight"] = Tensor::zeros({24, 24, 1, 1});
@@ -97,19 +97,20 @@ TEST_CASE("resnet: everything wrong in a file is named at once", "[resnet]") {
         "file: not a torchvision bottleneck ResNet: dtype of layer1.0.bn1.bias is i32, expected a floating "
         "one; "
         "missing layer2.1.bn2.running_var [12]; shape of layer3.0.conv2.weight is [24, 24, 1, 1], expected "
-        "[24, 24, 3, 3]; surplus head.weight [3]; surplus layer1.7000000000000000000000.conv1.weight "
-        "[6, 6, 1, 1]");
+        "[24, 24, 3, 3]; and 2 more");
 
   state = torchvision();
   state.erase("conv1.weight");
   CHECK(error_of(state).find("missing conv1.weight [64, 3, 7, 7]") != std::string::npos);
   state["conv1.weight"] = Tensor::zeros({0, 3, 7, 7});
   CHECK(error_of(state).find("shape of conv1.weight is [0, 3, 7, 7]") != std::string::npos);
-  CHECK(error_of({}).find("missing layer4.0.downsample.1.running_var [2048]") != std::string::npos);
+  CHECK(error_of({}).find("missing bn1.weight [64]") != std::string::npos);
+  CHECK(error_of({}).size() < 300);
 
   state = torchvision();
   state["layer2.255.conv1.weight"] = Tensor::zeros({1});
-  CHECK(error_of(state).find("missing layer2.200.conv1.weight [12, 48, 1, 1]") != std::string::npos);
+  CHECK(error_of(state).find("missing layer2.100.conv1.weight") == std::string::npos);  // the list is cut
+  CHECK(error_of(state).find(" more") != std::string::npos);
   state.erase("layer2.255.conv1.weight");
   state["layer2.256.conv1.weight"] = Tensor::zeros({1});
   CHECK(error_of(state).ends_with("ResNet: surplus layer2.256.conv1.weight [1]"));

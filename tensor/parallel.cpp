@@ -1,7 +1,5 @@
 #include "tensor/parallel.h"
 
-#include <omp.h>
-
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -10,15 +8,15 @@
 #include <new>
 
 #include "tensor/check.h"
+#include "tensor/thread_pool.h"
 
 namespace clipcap {
 
 namespace {
 
-// omp_set_num_threads holds for the calling thread only, so the number is kept here and handed to every
-// region; tensor/kernels/onednn.cpp hands it to oneDNN.
+// Handed to every region; tensor/kernels/onednn.cpp hands it to oneDNN.
 std::atomic<int>& wanted_threads() {
-  static std::atomic<int> threads{omp_get_max_threads()};
+  static std::atomic<int> threads{detail::default_thread_count()};
   return threads;
 }
 
@@ -31,7 +29,7 @@ void set_thread_count(int threads) {
   wanted_threads() = threads;
 }
 
-int usable_threads() { return omp_in_parallel() != 0 ? 1 : thread_count(); }
+int usable_threads() { return detail::in_region() ? 1 : thread_count(); }
 
 namespace detail {
 
@@ -42,22 +40,25 @@ void parallel_ranges(int64_t count, int64_t grain, void* context, RangeBody body
     body(context, 0, count);
     return;
   }
-  std::exception_ptr first_error;
-  std::mutex error_mutex;
-#pragma omp parallel num_threads(threads)
-  {
-    const int64_t team = omp_get_num_threads();
-    const int64_t index = omp_get_thread_num();
-    const int64_t begin = count * index / team;
-    const int64_t end = count * (index + 1) / team;
+  struct Work {
+    int64_t count;
+    void* context;
+    RangeBody body;
+    std::mutex mutex{};
+    std::exception_ptr first_error{};
+  } work{count, context, body};
+  run_region(threads, &work, [](void* shared, int index, int team) {
+    auto& own = *static_cast<Work*>(shared);
+    const int64_t begin = own.count * index / team;
+    const int64_t end = own.count * (index + 1) / team;
     try {
-      if (begin < end) body(context, begin, end);
+      if (begin < end) own.body(own.context, begin, end);
     } catch (...) {
-      const std::lock_guard<std::mutex> lock(error_mutex);
-      if (!first_error) first_error = std::current_exception();
+      const std::lock_guard<std::mutex> lock(own.mutex);
+      if (!own.first_error) own.first_error = std::current_exception();
     }
-  }
-  if (first_error) std::rethrow_exception(first_error);
+  });
+  if (work.first_error) std::rethrow_exception(work.first_error);
 }
 
 }  // namespace detail

@@ -10,7 +10,7 @@
 namespace clipcap {
 
 /// Threads used by parallel_for and by the GEMM library, whichever thread calls them: one number for the
-/// whole program. Default: OpenMP's (OMP_NUM_THREADS or all cores).
+/// whole program. Default: OMP_NUM_THREADS, or the cores that are available (cores.h).
 [[nodiscard]] int thread_count();
 void set_thread_count(int threads);
 

@@ -1,8 +1,8 @@
 // clipcap convert
-#include <cstdio>
 #include <memory>
 
 #include "clipcap/encoders/clip_checkpoint.h"
+#include "clipcap/terminal/console.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/problem_list.h"
 #include "tools/command.h"
@@ -25,9 +25,8 @@ int run(const Options& options) {
     const size_t before = file.tensors.size();
     const std::string key = options.whole ? "" : unwrap_state_dict(file.tensors);
     if (!key.empty()) {
-      std::fprintf(stderr,
-                   "%s: the weights under \"%s\"; %zu tensors beside them left out (--whole keeps them)\n",
-                   options.input.c_str(), key.c_str(), before - file.tensors.size());
+      log_line(options.input, ": the weights under \"", key, "\"; ", before - file.tensors.size(),
+               " tensors beside them left out (--whole keeps them)");
     }
     tensors = std::move(file.tensors);
     if (!file.skipped.empty()) {
@@ -39,15 +38,14 @@ int run(const Options& options) {
   } else {
     const ClipLayout layout = parse_clip_layout(options.rename);
     const ClipCheckpoint checkpoint = read_clip_checkpoint(std::move(file), options.input);
-    std::fprintf(stderr, "%s\n", checkpoint.describe().c_str());
+    log_line(checkpoint.describe());
     tensors = rename_clip(checkpoint, layout);
   }
   // Hugging Face's loader asks for this entry.
   write_safetensors(options.output, tensors, {{"format", "pt"}});
   int64_t bytes = 0;
   for (const auto& [name, tensor] : tensors) bytes += tensor.bytes();
-  std::fprintf(stderr, "%s: %zu tensors, %lld bytes\n", options.output.c_str(), tensors.size(),
-               static_cast<long long>(bytes));
+  log_line(options.output, ": ", tensors.size(), " tensors, ", bytes, " bytes");
   return 0;
 }
 

@@ -1,13 +1,15 @@
 // clipcap tokenize: texts to rows of CLIP token ids, and back.
 #include <charconv>
-#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <memory>
 
+#include "clipcap/terminal/console.h"
+#include "clipcap/terminal/printable.h"
 #include "clipcap/text/tokenizer.h"
 #include "tensor/check.h"
 #include "tools/command.h"
+#include "tools/output.h"
 
 namespace clipcap::tools {
 namespace {
@@ -76,7 +78,7 @@ int run(const Options& options) {
   tokenizer.set_repair(!options.no_repair);
   const std::vector<std::string> texts = read_texts(options);
   if (options.decode) {
-    for (const std::string& text : texts) std::printf("%s\n", tokenizer.row_text(parse_ids(text)).c_str());
+    for (const std::string& text : texts) print(printable(tokenizer.row_text(parse_ids(text))) + "\n");
     return 0;
   }
   RowOptions row_options = options.rows;
@@ -85,8 +87,7 @@ int run(const Options& options) {
   for (size_t i = 0; i < texts.size(); ++i) {
     const TokenRows row = tokenizer.encode_rows(std::span(texts).subspan(i, 1), row_options);
     if (row.lengths[0] > row.context) {
-      std::fprintf(stderr, "text %zu: %lld tokens with start and end, cut to %lld\n", i + 1,
-                   static_cast<long long>(row.lengths[0]), static_cast<long long>(row.context));
+      log_line("text ", i + 1, ": ", row.lengths[0], " tokens with start and end, cut to ", row.context);
     }
     if (options.as_json) {
       out += i == 0 ? "[" : ",\n[";
@@ -96,14 +97,14 @@ int run(const Options& options) {
       const int64_t used = std::min(row.lengths[0], row.context);
       for (int64_t c = 0; c < used; ++c) {
         const int32_t id = row.ids[static_cast<size_t>(c)];
-        out += concat_text(c > 0 ? " " : "", id, ':', tokenizer.token(id));
+        out += concat_text(c > 0 ? " " : "", id, ':', printable(tokenizer.token(id)));
       }
       out += '\n';
     }
-    std::fwrite(out.data(), 1, out.size(), stdout);
+    print(out);
     out.clear();
   }
-  if (options.as_json) std::printf("%s]\n", out.c_str());
+  if (options.as_json) print(out + "]\n");
   return 0;
 }
 

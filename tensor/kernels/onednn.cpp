@@ -1,6 +1,8 @@
 #include "tensor/kernels/onednn.h"
 
+#if !CLIPCAP_OWN_THREADS
 #include <omp.h>
+#endif
 
 #include "tensor/parallel.h"
 
@@ -21,7 +23,9 @@ dnnl::stream& stream() {
 }
 
 int share_threads() {
+#if !CLIPCAP_OWN_THREADS  // which answer the library's questions themselves
   if (omp_in_parallel() == 0 && omp_get_max_threads() != thread_count()) omp_set_num_threads(thread_count());
+#endif
   return usable_threads();  // inside a parallel region the library takes one thread by itself
 }
 

@@ -13,6 +13,7 @@ constexpr double kWindow = 30;  // seconds that the rate looks back
 constexpr double kBetweenSamples = 0.5;
 constexpr double kBetweenBars = 0.1;
 constexpr int kWidestBar = 40;
+constexpr double kShortest = 0.05;  // seconds that a rate says something of
 
 std::string rate_text(double rate, const std::string& unit) {
   char text[48];
@@ -64,7 +65,7 @@ std::string Progress::numbers(int64_t done) const {
   if (done >= all_) {
     const double seconds = now - start_;
     text += " in " + clock_text(seconds);
-    if (seconds > 0 && done > options_.done)
+    if (seconds >= kShortest && done > options_.done)
       text += ", " + rate_text(static_cast<double>(done - options_.done) / seconds, options_.unit);
     return text;
   }

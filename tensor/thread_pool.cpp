@@ -38,15 +38,18 @@ int default_thread_count() {
 }
 
 void SpinPolicy::sample(int64_t now, int64_t interruptions) {
-  // An interruption tells of company for a while: longer than a time slice, or the company would be forgotten
-  // while this process waits for its turn; short enough that a daemon's moment costs little.
-  constexpr int64_t kPatience = 10'000'000;
-  constexpr int64_t kMostPatience = 100'000'000;
+  // One interruption is a daemon's moment and costs a moment without spinning. Those that come again soon are
+  // company, whose turns may be long: it is remembered longer each time.
+  constexpr int64_t kMoment = 10'000'000;
+  constexpr int64_t kMostPatience = 160'000'000;
+  constexpr int64_t kAgain = 250'000'000;
   const int64_t fresh = seen_ < 0 ? 0 : interruptions - seen_;
   seen_ = interruptions;
   if (fresh <= 0) return;
-  const int64_t from = std::max(now, spin_from_) + std::min<int64_t>(fresh, 10) * kPatience;
-  spin_from_ = std::min(from, now + kMostPatience);
+  const bool again = patience_ > 0 && now - interrupted_ < kAgain;
+  patience_ = again ? std::min(2 * patience_, kMostPatience) : kMoment;
+  interrupted_ = now;
+  spin_from_ = now + patience_;
 }
 
 #if CLIPCAP_OWN_THREADS

@@ -46,7 +46,9 @@ class SpinPolicy {
 
  private:
   Mode mode_;
-  int64_t seen_ = -1;  // interruptions at the last sample; -1: none yet
+  int64_t seen_ = -1;        // interruptions at the last sample; -1: none yet
+  int64_t interrupted_ = 0;  // when one was last seen
+  int64_t patience_ = 0;     // how long it kept from spinning
   int64_t spin_from_ = 0;
 };
 

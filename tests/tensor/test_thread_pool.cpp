@@ -132,8 +132,22 @@ TEST_CASE("thread pool: waiting threads spin alone and sleep in company", "[thre
     policy.sample(ms * kMs, interruptions);
     if (ms > 20) CHECK(!policy.may_spin(ms * kMs));
   }
-  CHECK(!policy.may_spin(1050 * kMs));  // the company may only be waiting for its turn
-  CHECK(policy.may_spin(1200 * kMs));   // it has gone
+  CHECK(!policy.may_spin(1050 * kMs));          // the company may only be waiting for its turn
+  CHECK(policy.may_spin(1200 * kMs));           // it has gone
+  SpinPolicy slow(SpinPolicy::Mode::adaptive);  // company whose turns are long: every 60 ms
+  int spinning = 0;
+  for (int64_t ms = 0; ms < 1000; ++ms) {
+    slow.sample(ms * kMs, ms / 60);
+    if (ms >= 500 && slow.may_spin(ms * kMs)) ++spinning;
+  }
+  CHECK(spinning == 0);
+  SpinPolicy alone(SpinPolicy::Mode::adaptive);  // three daemons a second
+  spinning = 0;
+  for (int64_t ms = 0; ms < 3000; ++ms) {
+    alone.sample(ms * kMs, ms / 333);
+    spinning += alone.may_spin(ms * kMs) ? 1 : 0;
+  }
+  CHECK(spinning > 2850);
   SpinPolicy never(SpinPolicy::Mode::never);
   never.sample(1, 0);
   CHECK(!never.may_spin(1000 * kMs));

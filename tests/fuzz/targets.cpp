@@ -11,6 +11,7 @@
 #include "clipcap/encoders/network_weights.h"
 #include "clipcap/encoders/resnet.h"
 #include "clipcap/media/image.h"
+#include "clipcap/media/video.h"
 #include "clipcap/text/tokenizer.h"
 #include "clipcap/text/vocabulary.h"
 #include "tensor/io/npy.h"
@@ -246,6 +247,27 @@ void picture(std::string_view bytes) {
   static_cast<void>(is_picture(path));
 }
 
+// Containers and codecs, without the name that FFmpeg would also go by; whole and in spans that go back.
+void video(std::string_view bytes) {
+  const std::filesystem::path path = folder().write("x", std::string(bytes));
+  expect_input_error([&] {
+    VideoSpans film(path);
+    int64_t given = 0;
+    const auto sink = [&](int64_t index, Image&& image) {
+      CHECK(index == given++, "frame ", index, " after ", given);
+      CHECK(static_cast<int64_t>(image.rgb.size()) == image.width * image.height * 3, "another size");
+    };
+    const double length = film.duration();
+    CHECK(length >= 0, "a film of ", length, " seconds");
+    CHECK(film.read({3}, sink) == given && given <= 3, given, " frames");
+    given = 0;
+    CHECK(film.read(length / 2, length, {2}, sink) == given && given <= 2, given, " frames");
+    given = 0;
+    CHECK(film.read(0, length / 4, {2, FrameSampling::Rule::linspace}, sink) == given && given <= 2, given,
+          " frames");
+  });
+}
+
 }  // namespace
 
 std::span<const Target> targets() {
@@ -265,7 +287,8 @@ std::span<const Target> targets() {
                                         {"vocabulary", vocabulary},
                                         {"annotations", annotations},
                                         {"feature_file", feature_file},
-                                        {"picture", picture}};
+                                        {"picture", picture},
+                                        {"video", video}};
   return kTargets;
 }
 

@@ -177,6 +177,7 @@ class VideoSpans::Film {
     }
     std::stable_sort(keys_.begin(), keys_.end(),
                      [](const Key& a, const Key& b) { return a.first < b.first; });
+    seekable_ = !keys_.empty();
   }
 
   // Frames that claim the same moment share the time until the next one.

@@ -38,6 +38,8 @@ constexpr Magic kMagics[] = {
     {0, "DDS "sv, ContentKind::other_picture, "DDS"},
     {0, "qoif"sv, ContentKind::other_picture, "QOI"},
     {0, "gimp xcf"sv, ContentKind::other_picture, "GIMP"},
+    {0, "\x59\xa6\x6a\x95"sv, ContentKind::other_picture, "Sun raster"},
+    {0, "/* XPM */"sv, ContentKind::other_picture, "XPM"},
     {0, "farbfeld"sv, ContentKind::other_picture, "farbfeld"},
     {0, "BPG\xfb"sv, ContentKind::other_picture, "BPG"},
     {0, "FLIF"sv, ContentKind::other_picture, "FLIF"},
@@ -90,6 +92,19 @@ bool is_icon(std::string_view head) {
          head[4] != 0 && head[5] == 0 && head[9] == 0 && (head[10] == 0 || head[10] == 1 || head[2] == 2);
 }
 
+bool is_pcx(std::string_view head) {
+  return head.size() > 4 && head[0] == 10 && head[1] >= 0 && head[1] <= 5 && head[2] == 1 &&
+         (head[3] == 1 || head[3] == 2 || head[3] == 4 || head[3] == 8);
+}
+
+// Targa has no magic number: true colours or greys without a palette, of a known depth.
+bool is_targa(std::string_view head) {
+  if (head.size() < 18 || head.substr(3, 5) != "\0\0\0\0\0"sv || head[1] != 0) return false;
+  const bool kind = head[2] == 2 || head[2] == 3 || head[2] == 10 || head[2] == 11;
+  const bool depth = head[16] == 8 || head[16] == 16 || head[16] == 24 || head[16] == 32;
+  return kind && depth && (head[12] != 0 || head[13] != 0) && (head[14] != 0 || head[15] != 0);
+}
+
 // A BMP's header has one of a few lengths.
 bool is_bmp(std::string_view head) {
   if (head.substr(0, 2) != "BM" || head.size() < 18 || head.substr(15, 3) != "\0\0\0"sv) return false;
@@ -127,6 +142,16 @@ bool has_picture_ending(const std::filesystem::path& path) {
   return false;
 }
 
+bool has_other_picture_ending(const std::filesystem::path& path) {
+  const std::string ending = in_lower_case(path.extension().string());
+  for (const char* one : {".tif", ".tiff", ".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k",
+                          ".tga", ".pcx",  ".ppm", ".pgm",  ".pnm",  ".psd",  ".exr", ".hdr", ".dng",
+                          ".cr2", ".cr3",  ".nef", ".arw",  ".raf",  ".orf",  ".rw2", ".raw"}) {
+    if (ending == one) return true;
+  }
+  return false;
+}
+
 Content content_of(std::span<const std::byte> bytes) {
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()),
                               std::min(bytes.size(), kContentBytes));
@@ -140,6 +165,8 @@ Content content_of(std::span<const std::byte> bytes) {
     return {ContentKind::other_picture, not_read(std::string(brand))};
   if (is_netpbm(head)) return {ContentKind::other_picture, not_read("PBM, PGM or PPM")};
   if (is_icon(head)) return {ContentKind::other_picture, not_read("icon")};
+  if (is_pcx(head)) return {ContentKind::other_picture, not_read("PCX")};
+  if (is_targa(head)) return {ContentKind::other_picture, not_read("Targa (TGA)")};
   const std::string text = begin_of_text(head);
   const auto begins = [&](std::string_view with) {
     return std::string_view(text).substr(0, with.size()) == with;

@@ -34,6 +34,8 @@ inline constexpr size_t kContentBytes = 1024;
 
 /// Whether the name ends like one of a picture that is read.
 [[nodiscard]] bool has_picture_ending(const std::filesystem::path& path);
+/// Whether it ends like one of a picture that is not.
+[[nodiscard]] bool has_other_picture_ending(const std::filesystem::path& path);
 [[nodiscard]] std::string in_lower_case(std::string text);
 
 /// JPEG, PNG, BMP or WebP.

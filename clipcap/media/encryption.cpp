@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -77,6 +78,16 @@ bool is_scrambled(std::FILE* file, int pid) {
   return scrambled > clear;
 }
 
+// Matroska: a ContentEncodingType of 1 before the first cluster (RFC 9559, 5.1.4.1.31.4). FFmpeg knows of it
+// only where a key is named.
+bool has_encrypted_encoding(std::FILE* file) {
+  std::string head(1U << 16U, '\0');
+  if (fseeko(file, 0, SEEK_SET) != 0) return false;
+  head.resize(std::fread(head.data(), 1, head.size(), file));
+  const size_t at = head.find("\x50\x33\x81\x01");
+  return at != std::string::npos && at < head.find("\x1f\x43\xb6\x75");
+}
+
 }  // namespace
 
 const char* encryption_of(const AVFormatContext& input, const AVStream& stream, std::FILE* file) {
@@ -91,6 +102,8 @@ const char* encryption_of(const AVFormatContext& input, const AVStream& stream, 
     return is_scrambled(file, stream.id) ? "its transport packets are scrambled" : nullptr;
   }
   if (av_dict_get(stream.metadata, "enc_key_id", nullptr, 0) != nullptr) return "its track names a key";
+  if (container.find("matroska") != std::string_view::npos && has_encrypted_encoding(file))
+    return "its track's content encoding is encryption";
   if (av_dict_get(input.metadata, "ASF_Protection_Type", nullptr, 0) != nullptr)
     return "its header names a licence";
   return nullptr;

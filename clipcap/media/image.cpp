@@ -122,6 +122,9 @@ std::vector<std::filesystem::path> list_frame_folder(const std::filesystem::path
                 "; convert it or move it out of the folder of frames");
     CHECK_INPUT(content.kind != ContentKind::gif, entry.path().string(),
                 ": a GIF in a folder of frames, where JPEG, PNG, BMP and WebP are read");
+    CHECK_INPUT(is_read_as_picture(content.kind) || !has_other_picture_ending(entry.path()),
+                entry.path().string(),
+                ": named like a picture of a kind that is not read (JPEG, PNG, BMP and WebP are)");
     // What is called a picture and is none is not passed over: reading it says what is wrong.
     if (is_read_as_picture(content.kind) || has_picture_ending(entry.path())) names.push_back(entry.path());
   }

@@ -210,7 +210,8 @@ int VideoInput::choose_track(const std::vector<std::vector<VideoPacket>>& packet
     if (static_cast<int>(i) == best || stream.codecpar->codec_type != AVMEDIA_TYPE_VIDEO ||
         holds_stills(stream) || avcodec_find_decoder(stream.codecpar->codec_id) == nullptr)
       continue;
-    const bool many_more = frames(i) > 1 && frames(i) >= 4 * frames(static_cast<size_t>(best));
+    const auto shown = frames(static_cast<size_t>(best));
+    const bool many_more = frames(i) > 1 && (shown <= 1 || frames(i) >= 4 * shown);
     if ((holds_stills(chosen) && frames(i) > 0) || many_more) best = static_cast<int>(i);
   }
   const AVStream& chosen = *context->streams[best];

@@ -55,6 +55,8 @@ TEST_CASE("what is no picture or one of a kind that is not read is named, whatev
            Kind{"\0\0\0\x0cJXL \r\n\x87\n"s, "JPEG XL"},
            Kind{"P6\n2 2\n255\n" + std::string(12, 'x'), "PPM"},
            Kind{"\0\0\1\0\1\0\x10\x10\0\0\1\0\x20\0"s + std::string(30, '\1'), "icon"},
+           Kind{"\12\5\1\x8"s + std::string(120, '\1'), "PCX"},
+           Kind{"\0\0\2\0\0\0\0\0\0\0\0\0\x10\0\x10\0\x18\0"s + std::string(100, '\1'), "TGA"},
            Kind{"qoif\0\0\0\1\0\0\0\1\3\0"s, "QOI"},
            Kind{"%PDF-1.7\n", "PDF"},
            Kind{"PK\3\4\x14\0"s, "ZIP"},
@@ -211,6 +213,7 @@ TEST_CASE("a frame folder's pictures are found by content, companions are passed
   refused("005.heic", box("heic", "mif1heic"), "HEIC");
   refused("005.tif", "II*\0\x08\0\0\0"s, "TIFF");
   refused("005.gif", "GIF89a"s, "GIF");
+  refused("005.NEF", "\1\2\3"s, "named like a picture");
   refused("005.png", "version https://git-lfs.github.com/spec/v1\n", "Git LFS");
   refused("005.jpg", "", "empty");
   std::filesystem::create_symlink("nowhere.png", folder.path() / "006.png");

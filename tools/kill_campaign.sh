@@ -43,14 +43,14 @@ bytes_of() {
 
 opens() {
   if [ -e "$1/model.safetensors" ]; then
-    "$clipcap" inspect "$1" >/dev/null || fail "the model of $1 does not open"
-    "$clipcap" caption --no-cache --model "$1" clips/videos/video0.mp4 >/dev/null || fail "the model of $1 captions nothing"
+    "$clipcap" inspect "$1" >/dev/null 2>>opens.log || fail "the model of $1 does not open"
+    "$clipcap" caption --no-cache --model "$1" clips/videos/video0.mp4 >/dev/null 2>>opens.log || fail "the model of $1 captions nothing"
   fi
   if [ -e "$1/best/model.safetensors" ]; then
-    "$clipcap" inspect "$1/best" >/dev/null || fail "the best model of $1 does not open"
+    "$clipcap" inspect "$1/best" >/dev/null 2>>opens.log || fail "the best model of $1 does not open"
   fi
   if [ -e "$1/last/checkpoint.safetensors" ]; then
-    "$clipcap" inspect "$1/last/checkpoint.safetensors" >/dev/null || fail "the checkpoint of $1 does not open"
+    "$clipcap" inspect "$1/last/checkpoint.safetensors" >/dev/null 2>>opens.log || fail "the checkpoint of $1 does not open"
   fi
 }
 
@@ -119,7 +119,7 @@ if [ -e "$root/tests/golden/clip/hf/model.safetensors" ]; then
   "${features[@]}" whole.safetensors 2>>whole.log
   lasts=$(($(now) - began))
   begin_anew() { rm -rf run.safetensors*; }
-  after_kill() { [ ! -e run.safetensors ] || "$clipcap" inspect run.safetensors >/dev/null || fail "run.safetensors does not open"; }
+  after_kill() { [ ! -e run.safetensors ] || "$clipcap" inspect run.safetensors >/dev/null 2>>opens.log || fail "run.safetensors does not open"; }
   compare() {
     cmp whole.safetensors run.safetensors >&2 || fail "features: the resumed file is another one"
     [ "$(echo run.safetensors*)" = run.safetensors ] || fail "features: left are $(echo run.safetensors*)"

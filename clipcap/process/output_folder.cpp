@@ -4,8 +4,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstring>
 
 #include "clipcap/terminal/console.h"
@@ -15,24 +16,40 @@ namespace clipcap {
 namespace fs = std::filesystem;
 namespace {
 
-// "model.safetensors.tmp.4711"
-bool is_temporary(const std::string& name) {
-  const size_t dot = name.rfind('.');
-  if (dot == std::string::npos || dot + 1 == name.size()) return false;
-  const bool number = std::all_of(name.begin() + static_cast<std::ptrdiff_t>(dot) + 1, name.end(),
-                                  [](char c) { return c >= '0' && c <= '9'; });
-  return number && dot > 4 && name.compare(dot - 4, 4, ".tmp") == 0;
+// The process of a temporary file: 4711 of "model.safetensors.tmp.4711"; 0 when the name is none of those.
+pid_t process_of(const std::string& name) {
+  const size_t mark = name.rfind(".tmp.");
+  if (mark == std::string::npos || mark == 0 || mark + 5 == name.size()) return 0;
+  pid_t process = 0;
+  const char* end = name.data() + name.size();
+  const auto parsed = std::from_chars(name.data() + mark + 5, end, process);
+  return parsed.ec == std::errc() && parsed.ptr == end && process > 0 ? process : 0;
+}
+
+template <class Wanted>
+void remove_temporaries(const fs::path& folder, const Wanted& wanted) {
+  std::error_code error;
+  std::vector<fs::path> found;
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    const pid_t process = process_of(name);
+    if (process > 0 && wanted(at, name, process) && !at->is_directory(error)) found.push_back(at->path());
+  }
+  for (const fs::path& path : found) fs::remove(path, error);
 }
 
 }  // namespace
 
 void remove_leftovers(const fs::path& folder) {
-  std::error_code error;
-  std::vector<fs::path> found;
-  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    if (is_temporary(at->path().filename().string()) && !at->is_directory(error)) found.push_back(at->path());
-  }
-  for (const fs::path& path : found) fs::remove(path, error);
+  remove_temporaries(folder, [](const auto&, const std::string&, pid_t) { return true; });
+}
+
+void remove_dead_leftovers(const fs::path& folder, const std::string& target) {
+  remove_temporaries(folder, [&](auto& at, const std::string& name, pid_t process) {
+    if (!target.empty() && (at.depth() > 0 || name != target + ".tmp." + std::to_string(process)))
+      return false;
+    return ::kill(process, 0) != 0 && errno == ESRCH;
+  });
 }
 
 OutputFolder::OutputFolder(fs::path path) : path_(std::move(path)) {

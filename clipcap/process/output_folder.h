@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 namespace clipcap {
@@ -32,5 +33,10 @@ class OutputFolder {
 /// Removes temporary files of replace_file in a folder and its subfolders, those of other folders below
 /// symbolic links not. Only who holds the folder may: nobody else writes there then.
 void remove_leftovers(const std::filesystem::path& folder);
+
+/// The same where others may be writing: only those of processes that this machine no longer has (a temporary
+/// file is named after its process), and, with `target`, only those of that file. For the cache, and for a
+/// file that is written into somebody's folder.
+void remove_dead_leftovers(const std::filesystem::path& folder, const std::string& target = "");
 
 }  // namespace clipcap

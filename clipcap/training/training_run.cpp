@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "clipcap/cache/cache_folder.h"
 #include "clipcap/encoders/encoder_file.h"
 #include "clipcap/process/interrupt.h"
 #include "clipcap/process/output_folder.h"
@@ -313,6 +314,7 @@ int train(const Config& config, const TrainOptions& options) {
   const InterruptGuard guard;
   if (options.check) return check_data(config, options);
   const OutputFolder folder(options.out);
+  if (!cache_folder().empty()) remove_dead_leftovers(cache_folder());
   return TrainingRun(config, options).run();
 }
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "tests/error_message.h"
@@ -113,6 +114,30 @@ TEST_CASE("temporary files of killed processes go, whatever looks like them stay
     CHECK(fs::exists(path / name));
   }
   CHECK(fs::exists(path / "folder.tmp.5"));
+}
+
+TEST_CASE("where others may be writing, only dead processes' temporary files go", "[output_folder]") {
+  const TemporaryFolder scratch("output");
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ::waitpid(dead, nullptr, 0);
+  const std::string gone = ".tmp." + std::to_string(dead);
+  const std::string alive = ".tmp." + std::to_string(::getpid());
+  for (const char* name : {"a", "b", "below/c"}) {
+    write(scratch.path() / (name + gone));
+    write(scratch.path() / (name + alive));
+  }
+  write(scratch.path() / "a");
+  remove_dead_leftovers(scratch.path(), "a");
+  CHECK(!fs::exists(scratch.path() / ("a" + gone)));
+  CHECK(fs::exists(scratch.path() / ("b" + gone)));
+  CHECK(fs::exists(scratch.path() / ("below/c" + gone)));
+  remove_dead_leftovers(scratch.path());
+  CHECK(!fs::exists(scratch.path() / ("b" + gone)));
+  CHECK(!fs::exists(scratch.path() / ("below/c" + gone)));
+  for (const char* name : {"a", "b", "below/c"}) CHECK(fs::exists(scratch.path() / (name + alive)));
+  CHECK(fs::exists(scratch.path() / "a"));
+  CHECK_NOTHROW(remove_dead_leftovers(scratch.path() / "absent"));
 }
 
 }  // namespace clipcap

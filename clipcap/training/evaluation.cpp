@@ -1,6 +1,30 @@
 #include "clipcap/training/evaluation.h"
 
+#include "clipcap/scores/cider.h"
+
 namespace clipcap {
+namespace {
+
+// A reference as the vocabularies see it: lower-cased words, one space between them.
+std::string reference_text(std::string_view text) {
+  std::string joined;
+  for (const std::string& word : split_words(std::string(text))) joined += (joined.empty() ? "" : " ") + word;
+  return joined;
+}
+
+double cider_of(const std::vector<Prediction>& predictions, const CaptionedClips& clips) {
+  std::vector<Segment> segments;
+  for (size_t i = 0; i < clips.size(); ++i) {
+    Segment segment{predictions[i].caption, {}};
+    const CaptionedClips::Clip& clip = clips.clips()[i];
+    for (size_t c = clip.first_caption; c < clip.first_caption + clip.captions; ++c)
+      segment.references.push_back(reference_text(clips.text(c)));
+    segments.push_back(std::move(segment));
+  }
+  return segments.empty() ? 0.0 : cider(segments, DocumentFrequencies::of_references(segments)).corpus;
+}
+
+}  // namespace
 
 bool equals_reference(const std::string& text, const CaptionedClips& clips, size_t clip,
                       const Vocabulary& vocabulary) {
@@ -21,6 +45,7 @@ Evaluation evaluate(const CaptionModel& model, const Vocabularies& vocabularies,
   for (size_t i = 0; i < clips.size(); ++i) {
     if (equals_reference(result.predictions[i].caption, clips, i, vocabularies.caption)) ++result.equal;
   }
+  result.cider = cider_of(result.predictions, clips);
   return result;
 }
 

@@ -9,6 +9,7 @@ namespace clipcap {
 struct Evaluation {
   std::vector<Prediction> predictions;  // one a clip
   size_t equal = 0;                     // captions that are, word for word, one of their clip's references
+  double cider = 0;                     // scores/cider.h, over lower-cased words; of two clips or more
 };
 
 /// `features(clip)`: [n_b,d_v] of the clip's number.

@@ -1,7 +1,6 @@
 #include "clipcap/training/training_run.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -56,12 +55,11 @@ void print_report(const json& line, double seconds_left) {
   log_line(report, text, clock_text(seconds_left));
 }
 
-// The share of captions that are, word for word, a reference of their clip. The best model is chosen by it.
-constexpr const char* kScore = "equal_to_reference";
-double score_of(const Evaluation& evaluation) {
-  const size_t clips = evaluation.predictions.size();
-  return clips > 0 ? static_cast<double>(evaluation.equal) / static_cast<double>(clips) : 0.0;
-}
+// What the best model is chosen by: CIDEr; where that is equal (one clip has none), the captions that are, word
+// for word, a reference of their clip.
+constexpr const char* kCider = "CIDEr";
+constexpr const char* kEqual = "equal_to_reference";
+using Score = std::pair<double, size_t>;
 
 // Says how the evaluation went; a few captions to read are part of it.
 json evaluation_line(const Evaluation& evaluation, int64_t step, const std::string& split) {
@@ -69,29 +67,29 @@ json evaluation_line(const Evaluation& evaluation, int64_t step, const std::stri
   json line{{"step", step},
             {"eval_split", split},
             {"clips", evaluation.predictions.size()},
-            {kScore, evaluation.equal}};
+            {kCider, evaluation.cider},
+            {kEqual, evaluation.equal}};
   for (size_t i = 0; i < std::min(kSamples, evaluation.predictions.size()); ++i) {
     const Prediction& prediction = evaluation.predictions[i];
     log_line("  ", prediction.video_id, ": ", prediction.caption);
     line["samples"][prediction.video_id] = prediction.caption;
   }
-  log_line("  ", evaluation.equal, " of ", evaluation.predictions.size(), " captions equal a reference (",
-           split, ")");
+  char cider[24];
+  std::snprintf(cider, sizeof cider, "%.3f", evaluation.cider);
+  log_line("  CIDEr ", cider, ", ", evaluation.equal, " of ", evaluation.predictions.size(),
+           " captions equal a reference (", split, ")");
   return line;
 }
 
 // The score that best/ was chosen for, on the same evaluation split; nothing when there is none to keep.
-std::optional<double> best_score(const fs::path& best, const std::string& evaluation_data) {
+std::optional<Score> best_score(const fs::path& best, const std::string& evaluation_data) {
   std::error_code error;
   const fs::path file = best / "model.safetensors";
   if (!fs::exists(file, error)) return {};
   try {
     const std::map<std::string, std::string> notes = read_safetensors(file).metadata;
     if (notes.at("evaluation_data") != evaluation_data) return {};
-    const std::string& text = notes.at(kScore);
-    double score = 0;
-    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), score);
-    if (failed == std::errc() && end == text.data() + text.size()) return score;
+    return Score{json::parse(notes.at(kCider)).get<double>(), json::parse(notes.at(kEqual)).get<size_t>()};
   } catch (const std::exception& damaged) {
     log_warning(file.string(), " is not looked at: ", damaged.what());
   }
@@ -244,11 +242,13 @@ class TrainingRun {
     }
     const json line = evaluation_line(evaluation, step, config_.data.eval_split);
     const fs::path best = options_.out / "best";
-    const double score = score_of(evaluation);
+    const Score score{evaluation.cider, evaluation.equal};
     const std::string& data = trainer_->data().at("evaluation");
-    if (const std::optional<double> before = best_score(best, data); !before || score > *before) {
-      trainer_->save_best(
-          best, {{"step", std::to_string(step)}, {kScore, json(score).dump()}, {"evaluation_data", data}});
+    if (const std::optional<Score> before = best_score(best, data); !before || score > *before) {
+      trainer_->save_best(best, {{"step", std::to_string(step)},
+                                 {kCider, json(evaluation.cider).dump()},
+                                 {kEqual, std::to_string(evaluation.equal)},
+                                 {"evaluation_data", data}});
     }
     metrics.append(line);  // last: it says that all this is done
   }

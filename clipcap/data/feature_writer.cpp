@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "clipcap/process/output_folder.h"
 #include "tensor/io/json_text.h"
 #include "tensor/io/mapped_file.h"
 
@@ -76,6 +77,7 @@ FeatureWriter::FeatureWriter(std::filesystem::path out, FeatureOrigin origin, in
   try {
     CHECK_INPUT(::flock(clips_file_, LOCK_EX | LOCK_NB) == 0, folder_.string(),
                 ": another process is writing it");
+    remove_dead_leftovers(parent, out_.filename().string());
     rows_file_ = open_in(folder_, "rows");
     read_journal();
   } catch (...) {

@@ -27,13 +27,14 @@ pid_t process_of(const std::string& name) {
 }
 
 template <class Wanted>
-void remove_temporaries(const fs::path& folder, const Wanted& wanted) {
+void remove_temporaries(const fs::path& folder, bool subfolders, const Wanted& wanted) {
   std::error_code error;
   std::vector<fs::path> found;
   for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    if (!subfolders) at.disable_recursion_pending();
     const std::string name = at->path().filename().string();
     const pid_t process = process_of(name);
-    if (process > 0 && wanted(at, name, process) && !at->is_directory(error)) found.push_back(at->path());
+    if (process > 0 && wanted(name, process) && !at->is_directory(error)) found.push_back(at->path());
   }
   for (const fs::path& path : found) fs::remove(path, error);
 }
@@ -41,13 +42,12 @@ void remove_temporaries(const fs::path& folder, const Wanted& wanted) {
 }  // namespace
 
 void remove_leftovers(const fs::path& folder) {
-  remove_temporaries(folder, [](const auto&, const std::string&, pid_t) { return true; });
+  remove_temporaries(folder, true, [](const std::string&, pid_t) { return true; });
 }
 
 void remove_dead_leftovers(const fs::path& folder, const std::string& target) {
-  remove_temporaries(folder, [&](auto& at, const std::string& name, pid_t process) {
-    if (!target.empty() && (at.depth() > 0 || name != target + ".tmp." + std::to_string(process)))
-      return false;
+  remove_temporaries(folder, target.empty(), [&](const std::string& name, pid_t process) {
+    if (!target.empty() && name != target + ".tmp." + std::to_string(process)) return false;
     return ::kill(process, 0) != 0 && errno == ESRCH;
   });
 }

@@ -1,5 +1,6 @@
 #include "clipcap/training/evaluation.h"
 
+#include "clipcap/data/annotations.h"
 #include "clipcap/scores/cider.h"
 
 namespace clipcap {

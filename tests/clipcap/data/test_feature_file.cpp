@@ -143,6 +143,7 @@ TEST_CASE("a feature file in the making is gone on with after any kill, to the s
                  rows.substr(0, rows.size() - std::min(rows.size(), lost_rows)) + std::string(spare, 'x'));
     folder.write("out.safetensors.partial/clips",
                  lines.substr(0, lines.size() - std::min(lines.size(), lost_lines)));
+    folder.write("out.safetensors.tmp.4999999", "killed while it wrote");  // no process has so high a number
     size_t kept = 0;
     {
       FeatureWriter writer(out, kOrigin, 3);
@@ -156,6 +157,7 @@ TEST_CASE("a feature file in the making is gone on with after any kill, to the s
     if (lost_lines + lost_rows == 0) CHECK(kept == 12);
     CHECK((file_bytes(out) == expected));
     CHECK(!std::filesystem::exists(partial));
+    CHECK(!std::filesystem::exists(folder.path() / "out.safetensors.tmp.4999999"));
     std::filesystem::remove(out);
   }
   // Features of another origin or size are not mixed.

@@ -17,7 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMostFileBytes = 512U << 20U;
-constexpr size_t kMostCaptionBytes = 100000;
+constexpr size_t kMostCaptionBytes = 20000;
 
 // A file being read.
 class Reader {

@@ -29,7 +29,7 @@ struct CaptionFile {
 ///   {"videos": [...], "sentences": [{"video_id", "caption"}, ...]}   MSR-VTT
 ///   {"video7010": "...", "video7011": ["...", "..."]}       one or several captions by id
 /// and one object a line where the name ends in .jsonl. Line breaks in a caption become spaces. Everything
-/// malformed is an InputError naming file and place; so is a caption of more than 100,000 bytes.
+/// malformed is an InputError naming file and place; so is a caption of more than 20,000 bytes.
 [[nodiscard]] CaptionFile read_caption_file(const std::filesystem::path& path);
 
 struct PairOptions {

@@ -172,8 +172,8 @@ Meteor Meteor::load(const MeteorSources& sources) {
   data->abbreviations = common_abbreviations();
   data->paraphrases = sources.paraphrases;
   if (!folder.empty()) {
-    data->synonyms = WordNet::read_meteor_files(need_file(folder, "synonym", "english.synsets"),
-                                                need_file(folder, "synonym", "english.exceptions"));
+    const std::filesystem::path synsets = need_file(folder, "synonym", "english.synsets");
+    data->synonyms = WordNet::read_meteor_files(synsets, need_file(folder, "synonym", "english.exceptions"));
     data->synonyms_from = folder.string();
     const std::string words = read_text_file(need_file(folder, "function", "english.words"), kMostListBytes);
     data->function_words = hashes_of(split_white_space(words));
@@ -272,7 +272,13 @@ MetricScores Meteor::score(std::span<const Segment> segments,
     if (progress) progress(++done);
   };
   parallel_for(all, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) score_one(static_cast<size_t>(i));
+    for (int64_t i = begin; i < end; ++i) {
+      try {
+        score_one(static_cast<size_t>(i));
+      } catch (const InputError& error) {
+        fail_input("clip ", i + 1, " of ", all, ": ", error.what());
+      }
+    }
   });
   MeteorCounts sum;
   for (const MeteorCounts& counts : best) sum.add(counts);

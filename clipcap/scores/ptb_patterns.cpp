@@ -63,7 +63,7 @@ bool is_one_of(char32_t c, std::string_view set) {
 // A look at the text that never leaves it.
 class View {
  public:
-  View(Text text, size_t at) : text_(text.substr(at)) {}
+  View(Text text, size_t at, size_t most = Text::npos) : text_(text.substr(at, most)) {}
   [[nodiscard]] char32_t operator[](size_t i) const { return i < text_.size() ? text_[i] : U'\0'; }
   [[nodiscard]] size_t size() const { return text_.size(); }
 
@@ -615,10 +615,13 @@ size_t longest_token(Text text, size_t at) {
     if (v[0] == '\'') return 2;
   }
   if (negation(v, 0) && !is_latin(v[3])) return 3;
-  size_t longest = 0;
-  for (const auto pattern : {hyphenated, joined_sentence, hyphenated_thing, slashed, hanging_prefix, company,
-                             apostrophe_word, abbreviation, number, fraction, date, phone, address, email,
-                             handle, tag, smiley, punctuation, currency})
+  // Addresses and tags hold anything but spaces or >: every place of a long text would look to its end.
+  constexpr size_t kLongestAddress = 2000;
+  const View near(text, at, kLongestAddress);
+  size_t longest = std::max({address(near), email(near), tag(near)});
+  for (const auto pattern :
+       {hyphenated, joined_sentence, hyphenated_thing, slashed, hanging_prefix, company, apostrophe_word,
+        abbreviation, number, fraction, date, phone, handle, smiley, punctuation, currency})
     longest = std::max(longest, pattern(v));
   longest = std::max(longest, auxiliary(v));
   for (const Assimilation& known : kAssimilations) {

@@ -136,6 +136,8 @@ std::string written(std::u32string_view token) {
       text += name;
     } else if (c == ' ') {
       text += U'\u00A0';
+    } else if (c == 0x2018 && lower.size() > 1) {
+      text += U'`';
     } else {
       text += c == 0x2019 && plain_apostrophe ? U'\'' : c;
     }

@@ -258,10 +258,10 @@ size_t apostrophe_word(const View& v) {
     if (const size_t rest = v.run(2, is_latin); rest >= 2) longest = std::max(longest, rest + 2);
   }
   // "ma'am", "hawai'i": an apostrophe between vowels.
-  const size_t letters = v.run(0, is_latin);
+  const size_t letters = v.run(0, is_letter);
   if (letters >= 2 && is_inner_apostrophe(v[letters]) && is_one_of(lower(v[letters - 1]), "aeiouy") &&
       (is_one_of(v[letters + 1], "aeiou") || is_upper(v[letters + 1])) && auxiliary(v, letters) == 0)
-    longest = std::max(longest, letters + 1 + v.run(letters + 1, is_latin));
+    longest = std::max(longest, letters + 1 + v.run(letters + 1, is_letter));
   return longest;
 }
 
@@ -539,6 +539,7 @@ size_t smiley(const View& v) {
 
 size_t punctuation(const View& v) {
   const char32_t c = v[0];
+  if (is_curly_quote(c) && is_curly_quote(v[1])) return 2;
   const auto same = [&](size_t from) { return v.run(from, [c](char32_t other) { return other == c; }); };
   switch (c) {
     case '!':
@@ -606,6 +607,10 @@ bool is_letter(char32_t c) {
 }
 
 bool is_symbol(char32_t c) { return in_ranges(kSymbols, c); }
+
+bool is_curly_quote(char32_t c) {
+  return c == '`' || (c >= 0x2018 && c <= 0x2019) || (c >= 0x201C && c <= 0x201D);
+}
 
 size_t longest_token(Text text, size_t at) {
   const View v(text, at);

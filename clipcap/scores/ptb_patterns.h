@@ -19,6 +19,9 @@ namespace clipcap::ptb {
   return is_apostrophe(c) || c == '`' || c == 0x2018;
 }
 
+/// ` and the typographic quotes: two in a row are one token.
+[[nodiscard]] bool is_curly_quote(char32_t c);
+
 /// What stands for "<" and ">" written as &lt; and &gt;: those never make a tag.
 inline constexpr char32_t kEscapedLess = 0xE000;
 inline constexpr char32_t kEscapedMore = 0xE001;

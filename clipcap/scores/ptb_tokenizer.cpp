@@ -119,6 +119,12 @@ std::string written(std::u32string_view token) {
     std::string other = single(token[0]);
     if (!other.empty()) return other;
   }
+  if (token.size() == 2 && ptb::is_curly_quote(token[0]) && ptb::is_curly_quote(token[1])) {
+    std::string quotes;
+    for (const char32_t c : token)
+      quotes += c == 0x201C ? "``" : c == 0x201D ? "''" : c == 0x2019 ? "'" : "`";
+    return quotes;
+  }
   const bool dashes = std::all_of(token.begin(), token.end(), [](char32_t c) { return c == '-'; });
   if (dashes && token.size() >= 2 && token.size() <= 4) return "--";
   if (token.size() > 3 && token.find_first_not_of(U'.') == std::u32string_view::npos) return "...";
@@ -136,7 +142,7 @@ std::string written(std::u32string_view token) {
       text += name;
     } else if (c == ' ') {
       text += U'\u00A0';
-    } else if (c == 0x2018 && lower.size() > 1) {
+    } else if (c == 0x2018 && contraction) {
       text += U'`';
     } else {
       text += c == 0x2019 && plain_apostrophe ? U'\'' : c;

@@ -5,6 +5,8 @@
 #include <sstream>
 #include <string>
 
+#include "tensor/check.h"  // first: in tests, CHECK is Catch2's
+
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>
 using Catch::Approx;

@@ -32,8 +32,7 @@ int run(const Options& options) {
     if (!file.skipped.empty()) {
       std::vector<std::string> names;
       for (const auto& [name, kind] : file.skipped) names.push_back(name + " (" + kind + ")");
-      std::fprintf(stderr, "%s: left out, of kinds that are not read: %s\n", options.input.c_str(),
-                   list_names(names).c_str());
+      log_line(options.input, ": left out, of kinds that are not read: ", list_names(names));
     }
   } else {
     const ClipLayout layout = parse_clip_layout(options.rename);

@@ -1,7 +1,7 @@
 // clipcap drawn-clips: the small drawn data set that the demo trains on.
-#include <cstdio>
 #include <memory>
 
+#include "clipcap/terminal/console.h"
 #include "clipcap/world/drawn_clips.h"
 #include "tools/command.h"
 
@@ -22,13 +22,15 @@ void add_drawn_clips(CLI::App& app, Action& chosen) {
   command->add_option("--clips", options->clips, "how many")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "another seed, other clips")->capture_default_str();
+  command->add_option("--seed", options->seed, "another seed, other clips")
+      ->check(whole_number_to(UINT64_MAX))
+      ->capture_default_str();
   command->footer(
       "Example: clipcap drawn-clips --out drawn && clipcap train --config clips --data drawn --out model");
   command->callback([options, &chosen] {
     chosen = [options] {
       write_drawn_clips(options->out, options->clips, options->seed);
-      std::fprintf(stderr, "%d clips in %s\n", options->clips, options->out.c_str());
+      log_line(options->clips, " clips in ", options->out);
       return 0;
     };
   });

@@ -7,6 +7,8 @@
 #include "clipcap/config/config.h"
 #include "clipcap/data/feature_extractor.h"
 #include "clipcap/encoders/encoder_file.h"
+#include "clipcap/terminal/console.h"
+#include "clipcap/terminal/printable.h"
 #include "clipcap/text/tokenizer.h"
 #include "tools/command.h"
 
@@ -69,8 +71,8 @@ Rows text_features(const Options& options, const TextTower& tower) {
   for (const std::string& text : options.texts) {
     const TokenRows ids = tokenizer.encode_rows(std::span(&text, 1), {.context = tower.geometry().context});
     if (ids.lengths[0] > ids.context) {
-      std::fprintf(stderr, "clipcap: a text of %lld tokens is cut to %lld: \"%.60s…\"\n",
-                   static_cast<long long>(ids.lengths[0]), static_cast<long long>(ids.context), text.c_str());
+      log_line("a text of ", ids.lengths[0], " tokens is cut to ", ids.context, ": \"", text.substr(0, 60),
+               "…\"");
     }
     tower.check_ids(ids.ids, text);
     const TextTower::Reading reading = tower.reading(ids.context, ids.end_positions[0]);
@@ -92,7 +94,8 @@ std::vector<double> softmax(const std::vector<double>& logits) {
 }
 
 void print_row(const char* kind, const std::string& name, const std::vector<float>& row) {
-  std::printf("%s  %s  [%zu], norm %.4f:", kind, name.c_str(), row.size(), std::sqrt(dot(row, row)));
+  std::printf("%s  %s  [%zu], norm %.4f:", kind, printable(name).c_str(), row.size(),
+              std::sqrt(dot(row, row)));
   for (size_t i = 0; i < std::min<size_t>(row.size(), 6); ++i)
     std::printf(" %.5f", static_cast<double>(row[i]));
   std::printf("%s\n", row.size() > 6 ? " …" : "");
@@ -121,7 +124,7 @@ int run(const Options& options) {
     if (!row.empty()) probabilities.push_back(softmax(row));
     logits.push_back(std::move(row));
   }
-  std::fprintf(stderr, "%s\n", encoders.description.c_str());
+  log_line(encoders.description);
   if (options.as_json) {
     const json document{{"image", images},
                         {"text", texts},
@@ -135,9 +138,9 @@ int run(const Options& options) {
   for (size_t i = 0; i < images.size(); ++i) print_row("image", options.images[i], images[i]);
   for (size_t i = 0; i < texts.size(); ++i) print_row("text ", "\"" + options.texts[i] + "\"", texts[i]);
   for (size_t i = 0; i < probabilities.size(); ++i) {
-    std::printf("%s\n", options.images[i].c_str());
+    std::printf("%s\n", printable(options.images[i]).c_str());
     for (size_t j = 0; j < texts.size(); ++j)
-      std::printf("  %6.2f %%  %s\n", 100 * probabilities[i][j], options.texts[j].c_str());
+      std::printf("  %6.2f %%  %s\n", 100 * probabilities[i][j], printable(options.texts[j]).c_str());
   }
   return 0;
 }

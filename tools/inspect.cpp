@@ -5,8 +5,11 @@
 
 #include "clipcap/model_directory.h"
 #include "clipcap/report/model_flops.h"
+#include "clipcap/terminal/json_text.h"
+#include "clipcap/terminal/printable.h"
 #include "tensor/io/tensor_file.h"
 #include "tools/command.h"
+#include "tools/output.h"
 
 namespace clipcap::tools {
 namespace {
@@ -42,25 +45,25 @@ int inspect_file(const Options& options) {
     }
     json skipped = json::object();
     for (const auto& [name, kind] : file.skipped) skipped[name] = kind;
-    std::printf("%s\n", json{{"file", options.path},
-                             {"format", file.format},
-                             {"tensors", list},
-                             {"not_read", skipped},
-                             {"metadata", file.metadata}}
-                            .dump(2, ' ', false, json::error_handler_t::replace)
-                            .c_str());
+    print(json_text(json{{"file", options.path},
+                         {"format", file.format},
+                         {"tensors", list},
+                         {"not_read", skipped},
+                         {"metadata", file.metadata}},
+                    2) +
+          "\n");
     return 0;
   }
   int64_t bytes = 0;
   int64_t numbers = 0;
   for (const auto& [name, tensor] : file.tensors) {
-    std::printf("%-60s %-5s %-24s %12lld\n", name.c_str(), upper(tensor.dtype()).c_str(),
+    std::printf("%-60s %-5s %-24s %12lld\n", printable(name).c_str(), upper(tensor.dtype()).c_str(),
                 concat_text(tensor.shape()).c_str(), static_cast<long long>(tensor.bytes()));
     bytes += tensor.bytes();
     numbers += tensor.numel();
   }
   for (const auto& [name, kind] : file.skipped)
-    std::printf("%-60s not read: %s\n", name.c_str(), kind.c_str());
+    std::printf("%-60s not read: %s\n", printable(name).c_str(), printable(kind).c_str());
   std::printf("%s: %zu tensors, %lld numbers, %lld bytes\n", file.format.c_str(), file.tensors.size(),
               static_cast<long long>(numbers), static_cast<long long>(bytes));
   return 0;
@@ -131,14 +134,14 @@ int inspect_model(const Options& options) {
       modules.push_back(
           {{"name", row.name}, {"module", row.what}, {"parameters", row.parameters}, {"own", own}});
     }
-    std::printf("%s\n", json{{"model", options.path},
-                             {"modules", modules},
-                             {"parameters", total},
-                             {"frames", loaded.config.model.frames},
-                             {"resolution", loaded.model->encoder->resolution()},
-                             {"flops", flops_json(flops)}}
-                            .dump(2)
-                            .c_str());
+    print(json_text(json{{"model", options.path},
+                         {"modules", modules},
+                         {"parameters", total},
+                         {"frames", loaded.config.model.frames},
+                         {"resolution", loaded.model->encoder->resolution()},
+                         {"flops", flops_json(flops)}},
+                    2) +
+          "\n");
     return 0;
   }
   for (const TreePrinter::Row& row : printer.rows) {

@@ -1,9 +1,9 @@
 // clipcap train-tokenizer: a vocabulary of CLIP's kind from text files.
-#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <memory>
 
+#include "clipcap/terminal/console.h"
 #include "clipcap/text/tokenizer_files.h"
 #include "clipcap/text/tokenizer_trainer.h"
 #include "tensor/check.h"
@@ -36,8 +36,8 @@ int run(const Options& options) {
   }
   const ClipVocabulary vocabulary = trainer.train(options.training);
   write_clip_vocabulary(options.out, vocabulary);
-  std::fprintf(stderr, "%zu merges from %zu different words, %zu tokens in %s\n", vocabulary.merges.size(),
-               trainer.words(), vocabulary.tokens.size(), options.out.c_str());
+  log_line(vocabulary.merges.size(), " merges from ", trainer.words(), " different words, ",
+           vocabulary.tokens.size(), " tokens in ", options.out);
   return 0;
 }
 

@@ -27,6 +27,8 @@ std::string described(const FeatureOrigin& origin) {
                      "), ", rows);
 }
 
+constexpr size_t kMostNamedClips = 1000;  // with a tensor each, which any program finds by its name
+
 // A list of ends: from 0 on, none before the one before it, the last at `total`; every step at most `most`.
 const int64_t* checked_ends(const std::map<std::string, Tensor>& tensors, const char* name, int64_t total,
                             int64_t least, int64_t most, const std::string& file) {
@@ -43,6 +45,17 @@ const int64_t* checked_ends(const std::map<std::string, Tensor>& tensors, const 
   }
   CHECK_INPUT(before == total, file, ": ", name, " ends at ", before, " of ", total);
   return ends;
+}
+
+std::vector<std::string> ids_of(std::string_view text, const std::string& file) {
+  const json list = parse_json(text, file + ": skipped");
+  CHECK_INPUT(list.is_array(), file, ": \"skipped\" is no list");
+  std::vector<std::string> ids;
+  for (const json& id : list) {
+    CHECK_INPUT(id.is_string(), file, ": \"skipped\" holds ", id.type_name(), ", expected ids");
+    ids.push_back(id.get<std::string>());
+  }
+  return ids;
 }
 
 }  // namespace
@@ -90,6 +103,8 @@ FeatureFile FeatureFile::open(const std::filesystem::path& path) {
       result.by_id_.push_back(at);
     }
     result.clips_ = result.by_id_.size();
+    const auto left_out = file.metadata.find("skipped");
+    if (left_out != file.metadata.end()) result.skipped_ = ids_of(left_out->second, name);
     return result;
   }
   CHECK_INPUT(version->second == kVersion, name, ": version ", version->second,
@@ -118,12 +133,7 @@ FeatureFile FeatureFile::open(const std::filesystem::path& path) {
                 ": \"skipped\" is not u8");
     const std::string_view bytes(reinterpret_cast<const char*>(skipped->second.host<uint8_t>()),
                                  static_cast<size_t>(skipped->second.dim(0)));
-    const json list = parse_json(bytes, name + ": skipped");
-    CHECK_INPUT(list.is_array(), name, ": \"skipped\" is no list");
-    for (const json& id : list) {
-      CHECK_INPUT(id.is_string(), name, ": \"skipped\" holds ", id.type_name(), ", expected ids");
-      result.skipped_.push_back(id.get<std::string>());
-    }
+    result.skipped_ = ids_of(bytes, name);
   }
   return result;
 }
@@ -193,24 +203,34 @@ void write_feature_file(const std::filesystem::path& path, const FeatureOrigin& 
       skipped.empty() ? "" : json(skipped).dump(-1, ' ', true, json::error_handler_t::replace);
   json header{{"__metadata__",
                {{"format", kFormat},
-                {"version", kVersion},
                 {"encoder", origin.encoder},
                 {"sha256", origin.sha256},
                 {"activation", origin.activation},
                 {"frames", std::to_string(origin.frames)},
                 {"sampling", origin.sampling}}}};
   uint64_t offset = 0;
-  const auto add = [&](const char* name, const char* dtype, const json& shape, uint64_t bytes) {
+  const auto add = [&](const std::string& name, const char* dtype, const json& shape, uint64_t bytes) {
     header[name] = {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   };
   const uint64_t count = clips.size();
-  add("ends", "I64", json::array({count}), count * 8);
-  add("id_ends", "I64", json::array({count}), count * 8);
-  add("features", "F32", json::array({row, feature_dim}),
-      static_cast<uint64_t>(row * feature_dim) * sizeof(float));
-  add("ids", "U8", json::array({byte}), static_cast<uint64_t>(byte));
-  if (!left_out.empty()) add("skipped", "U8", json::array({left_out.size()}), left_out.size());
+  const bool named = count > 0 && count <= kMostNamedClips &&
+                     std::none_of(clips.begin(), clips.end(),
+                                  [](const FeatureFileEntry& clip) { return clip.id == "__metadata__"; });
+  if (named) {
+    for (const FeatureFileEntry& clip : clips)
+      add(clip.id, "F32", json::array({clip.rows, feature_dim}),
+          static_cast<uint64_t>(clip.rows * feature_dim) * sizeof(float));
+    if (!left_out.empty()) header["__metadata__"]["skipped"] = left_out;
+  } else {
+    header["__metadata__"]["version"] = kVersion;
+    add("ends", "I64", json::array({count}), count * 8);
+    add("id_ends", "I64", json::array({count}), count * 8);
+    add("features", "F32", json::array({row, feature_dim}),
+        static_cast<uint64_t>(row * feature_dim) * sizeof(float));
+    add("ids", "U8", json::array({byte}), static_cast<uint64_t>(byte));
+    if (!left_out.empty()) add("skipped", "U8", json::array({left_out.size()}), left_out.size());
+  }
   std::string text = header.dump();
   text.append((64 - (8 + text.size()) % 64) % 64, ' ');
   replace_file(path, [&](const std::filesystem::path& temporary) {
@@ -221,8 +241,10 @@ void write_feature_file(const std::filesystem::path& path, const FeatureOrigin& 
     const uint64_t header_bytes = text.size();
     put(&header_bytes, sizeof header_bytes);
     put(text.data(), text.size());
-    put(ends.data(), ends.size() * sizeof(int64_t));
-    put(id_ends.data(), id_ends.size() * sizeof(int64_t));
+    if (!named) {
+      put(ends.data(), ends.size() * sizeof(int64_t));
+      put(id_ends.data(), id_ends.size() * sizeof(int64_t));
+    }
     for (size_t i = 0; i < clips.size() && out; ++i) {
       const Tensor own = rows(i).contiguous();
       CHECK(own.dtype() == DType::f32 && own.rank() == 2 && own.dim(0) == clips[i].rows &&
@@ -230,8 +252,10 @@ void write_feature_file(const std::filesystem::path& path, const FeatureOrigin& 
             "write_feature_file: clip ", clips[i].id, " is ", own.shape());
       put(own.host<float>(), static_cast<uint64_t>(own.numel()) * sizeof(float));
     }
-    for (const FeatureFileEntry& clip : clips) put(clip.id.data(), clip.id.size());
-    put(left_out.data(), left_out.size());
+    if (!named) {
+      for (const FeatureFileEntry& clip : clips) put(clip.id.data(), clip.id.size());
+      put(left_out.data(), left_out.size());
+    }
     out.close();
     CHECK(!out.fail(), temporary.string(), ": cannot write (disk full?)");
   });

@@ -1,13 +1,14 @@
 // The features of a whole data set in one safetensors file, mapped and never copied. Written by
-// `clipcap features`, read by training (data.features). Four tensors, however many clips there are:
+// `clipcap features`, read by training (data.features). Up to 1000 clips: a tensor f32 [n,d_v] for every clip,
+// named by its id; the ids that `features --keep-going` left out as JSON in the metadata's `skipped`. Of more
+// clips, four tensors, however many there are:
 //
 //   ends      i64 [clips]    where each clip's rows end in `features`, clips in the order of their ids' bytes
 //   id_ends   i64 [clips]    where its id ends in `ids`
 //   features  f32 [rows,d_v]
-//   ids       u8  [bytes]    and, where `features --keep-going` left clips out, `skipped`: their ids as JSON
+//   ids       u8  [bytes]    and `skipped`, u8: the ids left out as JSON
 //
-// The metadata says what encoded them and how frames were chosen. Files of before (a tensor for every clip,
-// named by its id) are read too.
+// The metadata says what encoded them and how frames were chosen.
 #pragma once
 
 #include <filesystem>
@@ -62,7 +63,7 @@ class FeatureFile {
   TensorFile file_;
   size_t clips_ = 0;
   int64_t dim_ = 0;
-  std::vector<std::map<std::string, Tensor>::const_iterator> by_id_;  // of the older files
+  std::vector<std::map<std::string, Tensor>::const_iterator> by_id_;  // of a file with a tensor a clip
   Tensor features_;
   const int64_t* ends_ = nullptr;
   const int64_t* id_ends_ = nullptr;

@@ -82,6 +82,12 @@ std::unordered_set<int32_t> hashes_of(std::span<const std::string_view> words) {
   return hashes;
 }
 
+// The evaluation talks to METEOR in lines whose parts "|||" separates, and takes it out of hypotheses.
+std::string without_separators(std::string text) {
+  for (size_t at = text.find("|||"); at != std::string::npos; at = text.find("|||", at)) text.erase(at, 3);
+  return text;
+}
+
 using WordPointers = std::vector<const MeteorWord*>;
 
 MeteorCounts count(const WordPointers& hypothesis, const WordPointers& reference,
@@ -216,7 +222,7 @@ MetricScores Meteor::score(std::span<const Segment> segments,
   std::vector<std::vector<std::vector<std::string>>> words(segments.size());
   parallel_for(all, 16, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-      words[i].push_back(meteor_words(segments[i].hypothesis, data_->abbreviations));
+      words[i].push_back(meteor_words(without_separators(segments[i].hypothesis), data_->abbreviations));
       for (const std::string& reference : segments[i].references)
         words[i].push_back(meteor_words(reference, data_->abbreviations));
     }

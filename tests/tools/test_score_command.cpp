@@ -62,7 +62,7 @@ TEST_CASE("score prints the golden's numbers as JSON, as a table and per clip", 
   CHECK(table.code == 0);
   check_contains(table.out, "PTB tokens");
   check_contains(table.out, "exact, stem, synonym and paraphrase matches");
-  check_contains(table.out, "document frequencies from the references of these 36 clips");
+  check_contains(table.out, "document frequencies from the references of these 37 clips");
   check_contains(table.out, "pycocoevalcap 1.2");
   check_contains(table.out, "SPICE is not computed");
   const double bleu = 100 * golden["ptb"]["Bleu_4"][0].get<double>();

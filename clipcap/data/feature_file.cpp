@@ -61,14 +61,15 @@ std::vector<std::string> ids_of(std::string_view text, const std::string& file) 
 }  // namespace
 
 bool FeatureOrigin::same_features(const FeatureOrigin& other) const {
-  return sha256 == other.sha256 && activation == other.activation && frames == other.frames &&
-         sampling == other.sampling;
+  const bool same_settings = settings == other.settings || settings.empty() || other.settings.empty();
+  return sha256 == other.sha256 && activation == other.activation && same_settings &&
+         frames == other.frames && sampling == other.sampling;
 }
 
 FeatureOrigin feature_origin(const Config& config) {
   if (config.encoder.weights.empty()) return {"unknown", "", "", config.model.frames, config.data.sampling};
-  return {config.encoder.weights, config.encoder.sha256, config.encoder.activation, config.model.frames,
-          config.data.sampling};
+  return {config.encoder.weights, config.encoder.sha256, config.encoder.activation,
+          config.model.frames,    config.data.sampling,  config.encoder.settings};
 }
 
 FeatureFile FeatureFile::open(const std::filesystem::path& path) {
@@ -86,6 +87,8 @@ FeatureFile FeatureFile::open(const std::filesystem::path& path) {
   CHECK_INPUT(text("format") == kFormat, name, ": not a file written by `clipcap features`");
   FeatureOrigin& origin = result.origin_;
   origin = {text("encoder"), text("sha256"), text("activation"), 0, text("sampling")};
+  if (const auto settings = file.metadata.find("settings"); settings != file.metadata.end())
+    origin.settings = settings->second;
   const std::string frames = text("frames");
   const auto [end, error] = std::from_chars(frames.data(), frames.data() + frames.size(), origin.frames);
   CHECK_INPUT(error == std::errc() && end == frames.data() + frames.size() && origin.frames > 0, name,
@@ -207,7 +210,8 @@ void write_feature_file(const std::filesystem::path& path, const FeatureOrigin& 
                 {"sha256", origin.sha256},
                 {"activation", origin.activation},
                 {"frames", std::to_string(origin.frames)},
-                {"sampling", origin.sampling}}}};
+                {"sampling", origin.sampling},
+                {"settings", origin.settings}}}};
   uint64_t offset = 0;
   const auto add = [&](const std::string& name, const char* dtype, const json& shape, uint64_t bytes) {
     header[name] = {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {offset, offset + bytes}}};
@@ -325,6 +329,8 @@ ClipFeatures adopt_feature_files(Config& config) {
     encoder.weights = first.encoder;
     encoder.activation = first.activation;
   }
+  // Raw clips will be encoded as these features were, whatever lies beside the weights by then.
+  if (encoder.settings.empty()) encoder.settings = first.settings;
   if (encoder.sha256.empty()) encoder.sha256 = first.sha256;
   CHECK_INPUT(encoder.sha256 == first.sha256, list, ": made with ", described(first), "; encoder.sha256 is ",
               encoder.sha256);

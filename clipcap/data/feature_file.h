@@ -31,6 +31,7 @@ struct FeatureOrigin {
   std::string activation;  // of a CLIP's towers
   int64_t frames = 0;      // at most, a clip
   std::string sampling;
+  std::string settings{};  // of a CLIP's image tower (encoders/tower_settings.h); empty in files of before
   [[nodiscard]] bool same_features(const FeatureOrigin& other) const;
   [[nodiscard]] bool known() const { return !sha256.empty(); }
 };

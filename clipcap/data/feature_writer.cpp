@@ -47,6 +47,7 @@ json first_line(const FeatureOrigin& origin, int64_t dim) {
           {"activation", origin.activation},
           {"frames", origin.frames},
           {"sampling", origin.sampling},
+          {"settings", origin.settings},
           {"feature_dim", dim}};
 }
 

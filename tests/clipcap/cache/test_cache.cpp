@@ -153,7 +153,8 @@ TEST_CASE("feature files: what they say of their origin decides what they go wit
                        {{clip, Tensor::from(testing::random_values<float>(12, 3), {3, 4})}});
     return (folder.path() / name).string();
   };
-  const FeatureOrigin origin{"vit.pt", std::string(64, 'a'), "gelu", 5, "middles"};
+  const FeatureOrigin origin{
+      "vit.pt", std::string(64, 'a'), "gelu", 5, "middles", R"({"activation":"gelu","heads":8})"};
   const std::string a = file("a", "video1", origin);
   const std::string b = file("b", "video2", origin);
   const FeatureFile read = FeatureFile::open(a);
@@ -177,6 +178,7 @@ TEST_CASE("feature files: what they say of their origin decides what they go wit
   CHECK(both.encoder.weights == "vit.pt");
   CHECK(both.encoder.activation == "gelu");
   CHECK(both.encoder.sha256 == origin.sha256);
+  CHECK(both.encoder.settings == origin.settings);
 
   const auto refused = [&](const Config& config) {
     Config copy = config;
@@ -189,6 +191,11 @@ TEST_CASE("feature files: what they say of their origin decides what they go wit
   odd = origin;
   odd.activation = "quick_gelu";
   CHECK_FALSE(refused(configured(a + "," + file("d", "video3", odd))).empty());
+  odd = origin;
+  odd.settings = R"({"activation":"gelu","heads":4})";
+  CHECK_FALSE(refused(configured(a + "," + file("g", "video3", odd))).empty());
+  odd.settings.clear();  // a file of before
+  CHECK(refused(configured(a + "," + file("h", "video3", odd))).empty());
   odd = origin;
   odd.frames = 6;
   CHECK_FALSE(refused(configured(a + "," + file("e", "video3", odd))).empty());

@@ -110,8 +110,8 @@ TEST_CASE("beam search: width one is greedy, wider is never less likely, the sco
       const float* row = logits.data<float>() + i * logits.dim(2);
       const int32_t next = i + 1 < length ? ids[static_cast<size_t>(i + 1)] : 3;
       double sum = 0;
-      for (int64_t v = 0; v < logits.dim(2); ++v)
-        sum += v == 0 || v == 2 ? 0.0 : std::exp(static_cast<double>(row[v]));
+      for (int64_t v = 0; v < logits.dim(2); ++v)  // <PAD>, <UNK> and <sos> are never written
+        sum += v <= 2 ? 0.0 : std::exp(static_cast<double>(row[v]));
       total += static_cast<double>(row[next]) - std::log(sum);
     }
     CHECK(beams[b].log_probability == Approx(total).epsilon(1e-3));

@@ -104,7 +104,7 @@ constexpr Mark kFar[] = {
     {Where::within, "features.0.0.weight", "torchvision's MobileNet, EfficientNet or another of the kind"},
     {Where::within, "features.0.weight", "torchvision's VGG or AlexNet"},
     {Where::within, "blocks.0.0.", "timm's EfficientNet or MobileNet"},
-    {Where::end, ".exp_avg", "an optimizer's state without the weights"},
+    {Where::end, ".exp_avg", "an optimizer's state and no weights of such a model"},
     {Where::within, "encoder.layer.0.attention.attention.query", "a plain ViT of Hugging Face's"},
     {Where::within, "encoder.layers.encoder_layer_0.", "torchvision's ViT"},
     {Where::within, "blocks.0.attn.qkv.", "a timm ViT"},

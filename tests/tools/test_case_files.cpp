@@ -1,5 +1,5 @@
-// Files as people have them: every use in ../shared/cases/files/expected.json, through the program. Its README says what
-// each kind must give. One kind alone: clipcap_tests "[case_files]" -c "WebP pictures".
+// Files as people have them: every use in ../shared/cases/files/expected.json, through the program. Its README
+// says what each kind must give. One kind alone: the option -c "WebP pictures" of the test program.
 #include <cmath>
 #include <cstring>
 #include <fstream>

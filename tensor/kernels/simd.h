@@ -24,8 +24,9 @@ inline constexpr int kLanes = 8;
 inline constexpr int kLanes = 4;
 #endif
 
-typedef float Vec __attribute__((vector_size(kLanes * 4)));       // kLanes floats
-typedef int32_t VecInt __attribute__((vector_size(kLanes * 4)));  // comparison masks: 0 or -1 a lane
+typedef float Vec __attribute__((vector_size(kLanes * 4)));         // kLanes floats
+typedef int32_t VecInt __attribute__((vector_size(kLanes * 4)));    // comparison masks: 0 or -1 a lane
+typedef uint32_t VecBits __attribute__((vector_size(kLanes * 4)));  // for arithmetic on bits that may wrap
 
 #define CLIPCAP_INLINE [[gnu::always_inline]] static inline
 
@@ -134,11 +135,12 @@ CLIPCAP_INLINE Vec exp_nonpositive(Vec x) {
   x = select(tiny, broadcast(-87.3F), x);
   const Vec shifted = shifted_exponent(x);
   Vec value = exp_fraction(x, shifted - kRoundingMagic);
-  VecInt exponent;
-  VecInt bits;
+  VecBits exponent;
+  VecBits bits;
   __builtin_memcpy(&exponent, &shifted, sizeof exponent);
   __builtin_memcpy(&bits, &value, sizeof bits);
-  bits += exponent << 23;  // the magic number's own low bits are zero
+  // The magic number's own low bits are zero. Unsigned: beside a NaN in its row, x may be above 0 and wrap.
+  bits += exponent << 23;
   __builtin_memcpy(&value, &bits, sizeof value);
   return select(tiny, Vec{}, value);
 }

@@ -140,11 +140,10 @@ void Director::climb(bool up) {
   play_.actor_.y = Track(up ? 0 : kBoxHeight);
   wait(first);
   Track& y = play_.actor_.y;
-  const double from = y.last(), over = kBoxHeight + 0.14, to = up ? kBoxHeight : 0;
+  const double over = kBoxHeight + 0.14, to = up ? kBoxHeight : 0;
   // The way up and the way down are the same arc.
   y.change(now_, now_ + (up ? 0.6 : 0.4) * jump, over);
   y.change(now_ + (up ? 0.6 : 0.4) * jump, now_ + jump, to);
-  (void)from;
   go(up ? top : side, jump);
   wait(second);
 }

@@ -37,12 +37,15 @@ bool equals_reference(const std::string& text, const CaptionedClips& clips, size
 }
 
 Evaluation evaluate(const CaptionModel& model, const Vocabularies& vocabularies, const CaptionedClips& clips,
-                    const std::function<Tensor(size_t)>& features) {
+                    const std::function<Tensor(size_t)>& features,
+                    const std::function<void(size_t done)>& progress) {
   std::vector<ClipToDecode> wanted;
   for (size_t i = 0; i < clips.size(); ++i)
     wanted.push_back({clips.clips()[i].video_id, [&features, i] { return features(i); }});
   Evaluation result;
-  result.predictions = decode_split(model, vocabularies, wanted);
+  DecodeOptions options;
+  if (progress) options.each = [&](size_t index, const Prediction&) { progress(index + 1); };
+  result.predictions = decode_split(model, vocabularies, wanted, options);
   for (size_t i = 0; i < clips.size(); ++i) {
     if (equals_reference(result.predictions[i].caption, clips, i, vocabularies.caption)) ++result.equal;
   }

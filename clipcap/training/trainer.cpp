@@ -127,12 +127,13 @@ void Trainer::check_good(int64_t step) {
     fail_diverged(step, concat_text("after it, the loss on the next batch is ", loss));
 }
 
-Evaluation Trainer::evaluate() const {
+Evaluation Trainer::evaluate(const std::function<void(size_t done)>& progress) const {
   const CaptionedClips& clips = set_.evaluation();
-  return clipcap::evaluate(*model_, set_.vocabularies(), clips, [&](size_t clip) {
+  const auto features = [&](size_t clip) {
     return config_.train.train_encoder ? extractor_.features(clips.clips()[clip].file)
                                        : set_.evaluation_features(clip);
-  });
+  };
+  return clipcap::evaluate(*model_, set_.vocabularies(), clips, features, progress);
 }
 
 void Trainer::save(const std::filesystem::path& directory, int64_t step) {

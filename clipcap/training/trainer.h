@@ -39,7 +39,7 @@ class Trainer {
   /// Interrupted between two shares. Nothing has changed then.
   StepReport step(int64_t step);
   /// The evaluation split, captioned by the model as it is.
-  [[nodiscard]] Evaluation evaluate() const;
+  [[nodiscard]] Evaluation evaluate(const std::function<void(size_t done)>& progress = {}) const;
 
   /// Writes the model directory and, in last/, what resuming needs; of step 0 only the latter. Only what can
   /// be gone on from: Error, as from step(), and nothing written, when a weight or a moment is not finite, or

@@ -232,7 +232,8 @@ class TrainingRun {
     step_ = step;
     Evaluation evaluation;
     try {
-      evaluation = trainer_->evaluate();
+      Progress progress("evaluating", static_cast<int64_t>(set_->evaluation().size()));
+      evaluation = trainer_->evaluate([&](size_t done) { progress.update(static_cast<int64_t>(done)); });
     } catch (const Interrupted&) {
       throw;
     } catch (const std::exception& error) {

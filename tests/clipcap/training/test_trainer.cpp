@@ -308,7 +308,9 @@ TEST_CASE("a few clips are learnt by heart", "[trainer]") {
   CHECK(last.caption < 0.05);
   for (const double aspect : last.aspects) CHECK(aspect < 0.05);
   CHECK(last.distill < 0.7 * first.distill);
-  const Evaluation evaluation = f.trainer->evaluate();
+  size_t told = 0;
+  const Evaluation evaluation = f.trainer->evaluate([&](size_t done) { CHECK(done == ++told); });
+  CHECK(told == evaluation.predictions.size());
   CHECK(evaluation.equal == 4);
   const std::vector<std::vector<std::string>> texts{
       {"a dog runs in the park", "to play", "gets tired", "happy"},
